@@ -60,12 +60,12 @@ type Record struct {
 // Append encodes r behind dst:
 //
 //	byte    version, 1
-//	byte    kind
+//	byte    kind                                                     ┐
+//	list    users       (kind users)    or   string group  (kind group)  │ the audience
+//	list    except users                                             │
+//	list    except groups                                            ┘
 //	8 bytes stored, Unix nanoseconds, big endian
 //	string  event id
-//	list    users              (kind users)    or   string  group   (kind group)
-//	list    except users
-//	list    except groups
 //	rest    notification, a JSON object
 //
 // where a string is its length as a uvarint and its bytes, and a list its length as a uvarint and its strings.
@@ -74,8 +74,6 @@ func (r *Record) Append(dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	dst = append(dst, version, byte(r.Kind))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Stored.UnixNano()))
-	dst = appendString(dst, r.EventID)
 	switch r.Kind {
 	case Users:
 		dst = appendList(dst, r.Users)
@@ -84,6 +82,8 @@ func (r *Record) Append(dst []byte) ([]byte, error) {
 	}
 	dst = appendList(dst, r.ExceptUsers)
 	dst = appendList(dst, r.ExceptGroups)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Stored.UnixNano()))
+	dst = appendString(dst, r.EventID)
 	return append(dst, r.Notification...), nil
 }
 
@@ -136,61 +136,106 @@ func checkName(what, s string, most int) error {
 	return nil
 }
 
-// View is a Record read in place: it points into the bytes it was parsed from and allocates nothing.
-type View struct {
+// Audience says whom a Record is for. Like View it points into the bytes it was parsed from.
+type Audience struct {
 	Kind         Kind
-	EventID      []byte
-	Stored       int64 // Unix nanoseconds
 	Users        List
 	Group        []byte
 	ExceptUsers  List
 	ExceptGroups List
-	Notification []byte
+}
+
+// Excepts tells whether a session of this user, in these groups, is to get nothing although it is in the audience.
+func (a *Audience) Excepts(user string, groups []string) bool {
+	if a.ExceptUsers.n == 0 && a.ExceptGroups.n == 0 {
+		return false
+	}
+	if a.ExceptUsers.Has(user) {
+		return true
+	}
+	for _, g := range groups {
+		if a.ExceptGroups.Has(g) {
+			return true
+		}
+	}
+	return false
+}
+
+// View is a Record read in place: it points into the bytes it was parsed from and allocates nothing.
+type View struct {
+	Audience
+	AudienceBytes []byte // what ParseAudience reads again
+	Stored        int64  // Unix nanoseconds
+	EventID       []byte
+	Notification  []byte
 }
 
 // Parse checks b whole, and returns a view into it. Errors wrap ErrRecord.
 func Parse(b []byte) (View, error) {
-	if len(b) < 2 {
-		return View{}, fmt.Errorf("%w: %d bytes", ErrRecord, len(b))
+	if len(b) == 0 {
+		return View{}, fmt.Errorf("%w: no bytes", ErrRecord)
 	}
 	if b[0] != version {
 		return View{}, fmt.Errorf("%w: version %d, this program reads %d", ErrRecord, b[0], version)
 	}
-	v := View{Kind: Kind(b[1])}
-	if v.Kind < Users || v.Kind > All {
-		return View{}, fmt.Errorf("%w: unknown %s", ErrRecord, v.Kind)
+	b = b[1:]
+	var v View
+	rest, err := v.Audience.parse(b)
+	if err != nil {
+		return View{}, err
 	}
-	b = b[2:]
-	if len(b) < 8 {
+	v.AudienceBytes = b[:len(b)-len(rest)]
+	if len(rest) < 8 {
 		return View{}, fmt.Errorf("%w: cut short", ErrRecord)
 	}
-	v.Stored = int64(binary.BigEndian.Uint64(b))
-	b = b[8:]
+	v.Stored = int64(binary.BigEndian.Uint64(rest))
 	var ok bool
-	if v.EventID, b, ok = cutString(b); !ok {
+	if v.EventID, rest, ok = cutString(rest[8:]); !ok {
 		return View{}, fmt.Errorf("%w: event id cut short", ErrRecord)
 	}
-	switch v.Kind {
-	case Users:
-		if v.Users, b, ok = cutList(b, MaxUsers, MaxUserBytes); !ok || v.Users.n == 0 {
-			return View{}, fmt.Errorf("%w: list of users", ErrRecord)
-		}
-	case Group:
-		if v.Group, b, ok = cutString(b); !ok || len(v.Group) == 0 || len(v.Group) > MaxGroupBytes || !utf8.Valid(v.Group) {
-			return View{}, fmt.Errorf("%w: group", ErrRecord)
-		}
-	}
-	if v.ExceptUsers, b, ok = cutList(b, MaxExcept, MaxUserBytes); !ok {
-		return View{}, fmt.Errorf("%w: list of excepted users", ErrRecord)
-	}
-	if v.ExceptGroups, b, ok = cutList(b, MaxExcept, MaxGroupBytes); !ok {
-		return View{}, fmt.Errorf("%w: list of excepted groups", ErrRecord)
-	}
-	if len(b) < 2 || b[0] != '{' {
+	if len(rest) < 2 || rest[0] != '{' {
 		return View{}, fmt.Errorf("%w: the notification is not a JSON object", ErrRecord)
 	}
-	v.Notification = b
+	v.Notification = rest
 	return v, nil
+}
+
+// ParseAudience reads a View's AudienceBytes. Errors wrap ErrRecord.
+func ParseAudience(b []byte) (Audience, error) {
+	var a Audience
+	rest, err := a.parse(b)
+	if err == nil && len(rest) != 0 {
+		err = fmt.Errorf("%w: %d bytes behind the audience", ErrRecord, len(rest))
+	}
+	return a, err
+}
+
+func (a *Audience) parse(b []byte) (rest []byte, err error) {
+	if len(b) == 0 {
+		return b, fmt.Errorf("%w: cut short", ErrRecord)
+	}
+	a.Kind, b = Kind(b[0]), b[1:]
+	var ok bool
+	switch a.Kind {
+	case Users:
+		if a.Users, b, ok = cutList(b, MaxUsers, MaxUserBytes); !ok || a.Users.n == 0 {
+			return b, fmt.Errorf("%w: list of users", ErrRecord)
+		}
+	case Group:
+		if a.Group, b, ok = cutString(b); !ok || len(a.Group) == 0 || len(a.Group) > MaxGroupBytes || !utf8.Valid(a.Group) {
+			return b, fmt.Errorf("%w: group", ErrRecord)
+		}
+	case All:
+	default:
+		return b, fmt.Errorf("%w: unknown %s", ErrRecord, a.Kind)
+	}
+	if a.ExceptUsers, b, ok = cutList(b, MaxExcept, MaxUserBytes); !ok {
+		return b, fmt.Errorf("%w: list of excepted users", ErrRecord)
+	}
+	if a.ExceptGroups, b, ok = cutList(b, MaxExcept, MaxGroupBytes); !ok {
+		return b, fmt.Errorf("%w: list of excepted groups", ErrRecord)
+	}
+	return b, nil
 }
 
 // Record copies the view out.
