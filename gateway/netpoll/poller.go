@@ -1,0 +1,173 @@
+//go:build linux
+
+package netpoll
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Event is what happened to one descriptor. Several may be true; Hangup means that both directions are over or the socket
+// failed, and what it has received may still be readable.
+type Event struct {
+	FD       int32
+	Gen      uint32
+	Readable bool
+	Writable bool
+	Hangup   bool
+}
+
+// Poller is one epoll instance. Wait belongs to one goroutine; the other methods may be called by any.
+type Poller struct {
+	fd     int
+	file   *os.File        // fd, registered with the runtime's poller
+	raw    syscall.RawConn // of file
+	wakeFD int
+	woken  atomic.Bool // a wake-up is on its way
+
+	// Owned by Wait.
+	buf    [256]unix.EpollEvent
+	n      int
+	failed error
+	fetch  func(uintptr) bool // p.poll, made once: a closure per Wait would be an allocation per Wait
+	count  [8]byte            // of wakeFD
+}
+
+// one is what a wake-up adds to the event descriptor's counter, in the machine's byte order.
+var one = binary.NativeEndian.AppendUint64(nil, 1)
+
+// New makes a Poller with nothing to watch.
+func New() (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	// The runtime watches a descriptor only if it is non-blocking.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("epoll: set non-blocking: %w", err)
+	}
+	wakeFD, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	p := &Poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), wakeFD: wakeFD}
+	p.fetch = p.poll
+	if p.raw, err = p.file.SyscallConn(); err == nil {
+		err = p.file.SetReadDeadline(time.Time{}) // fails if the runtime does not watch it
+	}
+	if err == nil {
+		err = p.ctl(unix.EPOLL_CTL_ADD, wakeFD, 0, unix.EPOLLIN)
+	}
+	if err != nil {
+		p.Close()
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	return p, nil
+}
+
+// Close ends the Poller. The descriptors in it stay open, and nobody may be in Wait.
+func (p *Poller) Close() error {
+	return errors.Join(unix.Close(p.wakeFD), p.file.Close())
+}
+
+// Add watches fd for input and hang-up, level-triggered: what is not read is reported again.
+func (p *Poller) Add(fd int, gen uint32) error {
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLRDHUP)
+}
+
+// AddListener watches a listening socket that several Pollers share: a connection wakes one of them, not all.
+func (p *Poller) AddListener(fd int, gen uint32) error {
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+}
+
+// Watch sets what fd is watched for. A descriptor watched for neither still reports a hang-up.
+func (p *Poller) Watch(fd int, gen uint32, input, output bool) error {
+	var events uint32
+	if input {
+		events |= unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	if output {
+		events |= unix.EPOLLOUT
+	}
+	return p.ctl(unix.EPOLL_CTL_MOD, fd, gen, events)
+}
+
+// Remove stops watching fd. Closing a descriptor that has no duplicate does the same.
+func (p *Poller) Remove(fd int) error {
+	return p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+}
+
+func (p *Poller) ctl(op, fd int, gen uint32, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(gen)}
+	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// SetDeadline makes Wait return at t even if nothing happened, until a later deadline is set.
+func (p *Poller) SetDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
+
+// Wait returns what happened since, in dst's storage from its beginning. It returns nothing, and no error, after Wake
+// and at the deadline.
+func (p *Poller) Wait(dst []Event) ([]Event, error) {
+	dst = dst[:0]
+	p.n, p.failed = 0, nil
+	err := p.raw.Read(p.fetch)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return dst, nil
+	case err != nil:
+		return dst, fmt.Errorf("epoll: %w", err)
+	case p.failed != nil:
+		return dst, fmt.Errorf("epoll_wait: %w", p.failed)
+	}
+	for i := range p.buf[:p.n] {
+		ev := &p.buf[i]
+		if int(ev.Fd) == p.wakeFD {
+			p.drainWake()
+			continue
+		}
+		dst = append(dst, Event{
+			FD:       ev.Fd,
+			Gen:      uint32(ev.Pad),
+			Readable: ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0,
+			Writable: ev.Events&unix.EPOLLOUT != 0,
+			Hangup:   ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0,
+		})
+	}
+	return dst, nil
+}
+
+// poll tells whether Wait is over.
+func (p *Poller) poll(fd uintptr) bool {
+	p.n, p.failed = unix.EpollWait(int(fd), p.buf[:], 0)
+	if p.failed == unix.EINTR {
+		p.n, p.failed = 0, nil
+		return true
+	}
+	return p.n != 0 || p.failed != nil
+}
+
+// Wake makes Wait return, now or the next time it is called. Many calls before that cost one system call.
+func (p *Poller) Wake() {
+	if p.woken.Swap(true) {
+		return
+	}
+	unix.Write(p.wakeFD, one) // EAGAIN would mean that it is readable already
+}
+
+func (p *Poller) drainWake() {
+	unix.Read(p.wakeFD, p.count[:])
+	// After the read: a Wake from here on writes again, and what its caller queued before is seen after this Wait.
+	p.woken.Store(false)
+}
