@@ -1,0 +1,61 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config are the gateway's settings, read from the environment with the prefix TIDINGS_.
+type Config struct {
+	AuthConfig
+
+	Listen             string        `envconfig:"LISTEN" default:"127.0.0.1:8080" desc:"address for browsers"`
+	Loops              int           `envconfig:"LOOPS" default:"0" desc:"I/O loops; 0: one per core"`
+	Heartbeat          time.Duration `envconfig:"HEARTBEAT" default:"25s" desc:"silence after which a browser gets a heartbeat; below the idle time-out of proxies"`
+	HandshakeTimeout   time.Duration `envconfig:"HANDSHAKE_TIMEOUT" default:"10s" desc:"time for a handshake, and for the rest of a message once begun"`
+	AuthTimeout        time.Duration `envconfig:"AUTH_TIMEOUT" default:"8s" desc:"time for the first frame with a token, where the handshake had none"`
+	MaxMessageBytes    int           `envconfig:"MAX_MESSAGE_BYTES" default:"4096" desc:"largest message a browser may send"`
+	MessagesPerSecond  int           `envconfig:"MESSAGES_PER_SECOND" default:"20" desc:"frames a browser may send per second"`
+	ConnectionsPerUser int           `envconfig:"CONNECTIONS_PER_USER" default:"64" desc:"connections of one user to one gateway"`
+	Queue              int           `envconfig:"QUEUE" default:"64" desc:"notifications that wait for a slow browser, by reference, before it goes back to its cursor"`
+	SlowTimeout        time.Duration `envconfig:"SLOW_TIMEOUT" default:"30s" desc:"time after which a browser that takes no data at all is closed"`
+	TailBytes          int           `envconfig:"TAIL_BYTES" default:"268435456" desc:"memory for the newest part of the log, per shard, in bytes"`
+	TailRecords        int           `envconfig:"TAIL_RECORDS" default:"50000" desc:"records of the log that are read into memory at start, per shard"`
+	ReplayWaiting      int           `envconfig:"REPLAY_WAITING" default:"20000" desc:"browsers that may wait for a scan of the log, per shard; more are reset"`
+	ReplayTimeout      time.Duration `envconfig:"REPLAY_TIMEOUT" default:"30s" desc:"time a browser may wait for a scan of the log before it is reset"`
+	FeedTimeout        time.Duration `envconfig:"FEED_TIMEOUT" default:"10s" desc:"time without word from NATS after which the gateway is not ready"`
+}
+
+// Validate tells what is wrong with the settings, all of it.
+func (c *Config) Validate() error {
+	var errs []error
+	atLeast := func(name string, v, least int) {
+		if v < least {
+			errs = append(errs, fmt.Errorf("TIDINGS_%s is %d, want at least %d", name, v, least))
+		}
+	}
+	between := func(name string, v, least, most time.Duration) {
+		if v < least || v > most {
+			errs = append(errs, fmt.Errorf("TIDINGS_%s is %v, want %v to %v", name, v, least, most))
+		}
+	}
+	if c.Listen == "" {
+		errs = append(errs, errors.New("TIDINGS_LISTEN is empty, want host:port such as 127.0.0.1:8080"))
+	}
+	atLeast("LOOPS", c.Loops, 0)
+	between("HEARTBEAT", c.Heartbeat, time.Second, time.Hour)
+	between("HANDSHAKE_TIMEOUT", c.HandshakeTimeout, time.Second, time.Minute)
+	between("AUTH_TIMEOUT", c.AuthTimeout, time.Second, time.Minute)
+	atLeast("MAX_MESSAGE_BYTES", c.MaxMessageBytes, 128)
+	atLeast("MESSAGES_PER_SECOND", c.MessagesPerSecond, 1)
+	atLeast("CONNECTIONS_PER_USER", c.ConnectionsPerUser, 1)
+	atLeast("QUEUE", c.Queue, 1)
+	between("SLOW_TIMEOUT", c.SlowTimeout, time.Second, time.Hour)
+	atLeast("TAIL_BYTES", c.TailBytes, 4096)
+	atLeast("TAIL_RECORDS", c.TailRecords, 0)
+	atLeast("REPLAY_WAITING", c.ReplayWaiting, 0)
+	between("REPLAY_TIMEOUT", c.ReplayTimeout, time.Second, time.Hour)
+	between("FEED_TIMEOUT", c.FeedTimeout, time.Second, time.Hour)
+	return errors.Join(append(errs, c.AuthConfig.Validate())...)
+}

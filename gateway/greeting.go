@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net/http"
+	"strings"
+
+	"tidings/gateway/netpoll"
+)
+
+// greeting is a connection that has not said yet what it wants: a WebSocket, which becomes a Session, or anything else, which is
+// handed to net/http. It holds the bytes of its first request, and has a deadline.
+type greeting struct {
+	loop  *loop
+	fd    int
+	gen   uint32
+	buf   []byte
+	due   uint32
+	leave bool // it was refused; what still comes is thrown away
+}
+
+// maxRequest bounds a request's head: a token of 8 KiB in a cookie, and room for others.
+const maxRequest = 16 << 10
+
+func (l *loop) greet(fd int) {
+	c, err := l.adopt(fd)
+	if err != nil {
+		l.gate.log.Error("cannot watch a connection", "error", err)
+		netpoll.Close(fd)
+		return
+	}
+	g := &greeting{loop: l, fd: fd, gen: c.gen, due: l.sec + l.gate.handshakeSeconds}
+	c.greet = g
+	l.wheel.add(g.due, int32(fd), g.gen)
+}
+
+// check is the wheel's reminder.
+func (g *greeting) check() {
+	if g.loop.sec >= g.due {
+		g.loop.gate.metrics.refusals.WithLabelValues("timeout").Inc()
+		g.close()
+		return
+	}
+	g.loop.wheel.add(g.due, int32(g.fd), g.gen)
+}
+
+func (g *greeting) close() {
+	g.loop.release(g.fd)
+	netpoll.Close(g.fd)
+}
+
+func (g *greeting) readable() {
+	n, err := netpoll.Read(g.fd, g.loop.read)
+	switch {
+	case errors.Is(err, netpoll.ErrAgain):
+		return
+	case err != nil || n == 0:
+		g.close()
+		return
+	case g.leave:
+		return
+	}
+	b := g.loop.read[:n]
+	if len(g.buf) > 0 {
+		g.buf = append(g.buf, b...)
+		b = g.buf
+	}
+	end := bytes.Index(b, endOfHead)
+	switch {
+	case end >= 0 && isUpgradePath(b):
+		g.upgrade(b, end+len(endOfHead))
+	case end >= 0 || len(b) > maxRequest:
+		g.handOn(b)
+	case len(g.buf) == 0:
+		g.buf = bytes.Clone(b)
+	}
+}
+
+var endOfHead = []byte("\r\n\r\n")
+
+// isUpgradePath tells from the request line whether the request is for a WebSocket.
+func isUpgradePath(b []byte) bool {
+	line, _, _ := bytes.Cut(b, []byte("\r\n"))
+	_, target, _ := strings.Cut(string(line), " ")
+	return strings.HasPrefix(target, "/ws?") || strings.HasPrefix(target, "/ws ") || strings.HasPrefix(target, "/websocket/")
+}
+
+// upgrade answers the handshake whose head ends at end. What follows it are frames already.
+func (g *greeting) upgrade(b []byte, end int) {
+	gate := g.loop.gate
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:end])))
+	if err != nil {
+		g.handOn(b) // net/http words the refusal
+		return
+	}
+	up, ref := checkUpgrade(r, &gate.rules)
+	if ref != nil {
+		gate.metrics.refusals.WithLabelValues(ref.label()).Inc()
+		netpoll.Write(g.fd, ref.append(nil)) // it fits into an empty buffer
+		netpoll.CloseWrite(g.fd)
+		g.leave, g.buf, g.due = true, nil, g.loop.sec+closeSeconds
+		g.loop.wheel.add(g.due, int32(g.fd), g.gen)
+		return
+	}
+	g.loop.begin(g.fd, g.gen, up, b[end:])
+}
+
+// handOn gives the connection to net/http, with what was read of it.
+func (g *greeting) handOn(b []byte) {
+	g.loop.poller.Remove(g.fd)
+	g.loop.release(g.fd)
+	conn, err := netpoll.Conn(g.fd)
+	if err != nil {
+		g.loop.gate.log.Warn("cannot serve a connection", "error", err)
+		return
+	}
+	if !g.loop.gate.pages.give(conn, bytes.Clone(b)) {
+		conn.Close()
+	}
+}
+
+// begin makes a session of an upgraded connection, which is in its slot already. rest is what the browser sent behind its
+// handshake: RFC 6455, 4.1, lets it only after ours, but one segment can hold both where a proxy answers for us.
+func (l *loop) begin(fd int, gen uint32, up upgrade, rest []byte) {
+	gate := l.gate
+	s := &Session{loop: l, fd: int32(fd), gen: gen, id: gate.nextSession(), dialect: up.dialect, cursor: up.cursor, user: up.user}
+	l.slots[fd] = slot{gen: gen, session: s}
+	gate.metrics.sessions.Inc()
+	netpoll.LimitUnsent(fd, unsentBytes) // a failure costs memory only
+	s.together(func() {
+		s.sendControl(appendSwitchingProtocols(nil, up))
+		switch {
+		case gate.leaving.Load():
+			s.close(closeDraining, "this server leaves")
+		case gate.auth.DevMode():
+			s.verified(Identity{User: up.user, Groups: up.groups}, nil)
+		case up.token != "":
+			s.authenticate(up.token)
+		case s.dialect == plain:
+			s.close(closeUnauthorized, "no token")
+		}
+	})
+	if s.state == closed {
+		return
+	}
+	if s.state == anonymous {
+		s.due = l.sec + gate.authSeconds
+		s.remind(s.due)
+	}
+	if len(rest) > 0 {
+		s.receive(rest)
+	}
+}
+
+// unsentBytes is what the kernel keeps of a session's unsent bytes, beyond what is on its way to the browser.
+const unsentBytes = 64 << 10

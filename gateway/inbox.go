@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gobwas/ws"
+
+	"tidings/gateway/frame"
+	"tidings/gateway/netpoll"
+)
+
+// readable reads what the browser sent, one buffer at a time: what is left is reported again, after others had their turn.
+func (s *Session) readable(hangup bool) {
+	n, err := netpoll.Read(int(s.fd), s.loop.read)
+	switch {
+	case errors.Is(err, netpoll.ErrAgain):
+		if hangup {
+			s.destroy(causeGone)
+		}
+	case err != nil:
+		s.destroy(causeGone)
+	case n == 0:
+		// The browser has no more to say, and did not say goodbye (or did, and its close frame is answered).
+		s.destroy(causeGone)
+	default:
+		s.receive(s.loop.read[:n])
+	}
+}
+
+// receive takes bytes from the browser.
+func (s *Session) receive(b []byte) {
+	g := s.loop.gate
+	g.metrics.received.Add(float64(len(b)))
+	r := s.in
+	if r == nil {
+		r = g.readers.Get()
+	}
+	s.in = nil
+	for f, err := range r.Frames(b) {
+		if err != nil {
+			s.close(CloseCode(err.Code), err.Reason)
+			break
+		}
+		if s.frame(f); s.state == closed {
+			break
+		}
+	}
+	if s.state == closed || r.Idle() {
+		g.readers.Put(r)
+		s.stuck = 0
+		return
+	}
+	s.in = r // a message is incomplete, or what comes is not read any more
+	if s.stuck == 0 && s.state < closing {
+		s.stuck = s.loop.sec
+		s.remind(s.stuck + g.handshakeSeconds)
+	}
+}
+
+// frame is one frame or message from the browser.
+func (s *Session) frame(f frame.Frame) {
+	if s.state == closing && f.Op != ws.OpClose {
+		return // RFC 6455, 1.4: after our close frame the rest is discarded
+	}
+	if s.flooding() {
+		s.close(closeFlood, fmt.Sprintf("more than %d frames per second", s.loop.gate.cfg.MessagesPerSecond))
+		return
+	}
+	switch f.Op {
+	case ws.OpText:
+		s.text(f.Payload)
+	case ws.OpPing:
+		// RFC 6455, 5.5.3: "A Pong frame sent in response to a Ping frame must have identical "Application data"".
+		s.sendControl(frame.AppendPong(nil, f.Payload))
+	case ws.OpPong:
+		s.pinged = false
+	case ws.OpClose:
+		s.closeAnswer(f.Payload)
+	}
+}
+
+// closeAnswer is the browser's close frame: the answer to ours, or one to be answered with its own code.
+// RFC 6455, 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint MUST send
+// a Close frame in response. (When sending a Close frame in response, the endpoint typically echos the status code it received.)"
+func (s *Session) closeAnswer(payload []byte) {
+	s.ended = true
+	if s.state == closing {
+		if s.out == nil {
+			s.destroy("")
+		}
+		return
+	}
+	code, reason := ws.ParseCloseFrameData(payload)
+	s.leaveShard()
+	s.state = closing
+	s.loop.gate.metrics.closes.WithLabelValues(causeBrowser).Inc()
+	s.due = s.loop.sec + closeSeconds
+	s.remind(s.due)
+	if s.out != nil {
+		s.out.drop(0)
+	}
+	var answer []byte
+	if len(payload) == 0 {
+		answer = frame.AppendHeader(nil, ws.OpClose, true, 0)
+	} else {
+		answer = frame.AppendClose(nil, code, reason)
+	}
+	s.sendControl(answer)
+	if s.state == closing && s.out == nil {
+		s.flushed()
+	} else if s.state == closing {
+		s.watch()
+	}
+}
+
+// flooding counts a frame, and tells whether it is one too many in its second. Twice the rate is let through at a second's edge.
+func (s *Session) flooding() bool {
+	if s.window != s.loop.sec {
+		s.window, s.received = s.loop.sec, 0
+	}
+	s.received++
+	return int(s.received) > s.loop.gate.cfg.MessagesPerSecond
+}
+
+// request is what a browser may say in tidings.v1 and in the plain dialect. Other fields, and other types, are ignored: a newer
+// client may know more than this server.
+type request struct {
+	Type     string `json:"type"`
+	Token    string `json:"token"`
+	SendType string `json:"sendType"`
+}
+
+func (s *Session) text(payload []byte) {
+	s.loop.gate.metrics.frames.Inc()
+	var r request
+	if err := json.Unmarshal(payload, &r); err != nil {
+		if s.dialect == tidingsV1 {
+			s.close(closeProtocol, `not a JSON object such as {"type":"auth","token":"..."}`)
+		}
+		return // the wrappers that speak the plain dialect send what they like
+	}
+	switch {
+	case s.dialect == plain && r.SendType == "HEALTH":
+		s.sendControl(plainHealth)
+	case s.dialect == tidingsV1 && r.Type == "auth":
+		s.authenticate(r.Token)
+	}
+}
+
+// authenticate checks a token: the first one, or one that takes the place of the one before.
+func (s *Session) authenticate(token string) {
+	if s.verifying {
+		return
+	}
+	a := s.loop.gate.auth
+	who, err := a.Verify(token)
+	if errors.Is(err, ErrKeyPending) {
+		s.verifying = true
+		s.loop.gate.verifyLater(s, token)
+		return
+	}
+	s.verified(who, err)
+}
+
+// verified is the outcome.
+func (s *Session) verified(who Identity, err error) {
+	s.verifying = false
+	switch {
+	case s.state >= closing:
+	case err != nil:
+		code, reason := refusalOf(err)
+		s.close(code, reason)
+	case s.state != anonymous && who.User != s.user:
+		s.close(closeForbidden, "the new token is another user's")
+	case s.state != anonymous:
+		if s.setExpiry(who.Expires) {
+			s.shard.regroup(s, who.Groups)
+		}
+	case s.dialect == plain && who.User != s.user:
+		s.close(closeForbidden, "the token is not the user's in the path")
+	default:
+		s.begin(who)
+	}
+}
+
+var (
+	plainGreeting = frame.AppendText(nil, []byte("来自后台的反馈:连接成功"))
+	plainHealth   = frame.AppendText(nil, []byte("SUCCESS"))
+	pingFrame     = frame.AppendPing(nil, nil)
+)

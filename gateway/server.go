@@ -1,0 +1,323 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tidings/fanout/wire"
+	"tidings/gateway/frame"
+	"tidings/gateway/netpoll"
+)
+
+// Gateway serves browsers what the log has for them.
+type Gateway struct {
+	// Fixed at creation.
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	auth    *Authenticator
+	rules   upgradeRules
+	readers *frame.Readers
+	pages   *pages
+	connect func(name string) (*nats.Conn, error)
+	began   time.Time
+	address net.Addr
+
+	heartSeconds, handshakeSeconds, authSeconds, slowSeconds uint32
+
+	listener int // closed by leave
+	loops    []*loop
+	replay   *replay
+
+	shards  atomic.Pointer[[]*shard] // nil until the log is known
+	feeds   atomic.Pointer[[]*feed]
+	session atomic.Uint64 // the last session's id
+	leaving atomic.Bool
+
+	background sync.WaitGroup  // short work of sessions that must not hold up a loop
+	running    context.Context // of Run
+}
+
+// Needs is what a Gateway gets from outside.
+type Needs struct {
+	Log      *slog.Logger
+	Registry prometheus.Registerer
+	Connect  func(name string) (*nats.Conn, error) // to NATS; each call a connection of its own
+	Pages    http.Handler                          // what is served beside WebSockets; nil: nothing
+}
+
+// New checks the settings and binds the address, so that a mistake is known before anything runs.
+func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
+	if n.Registry == nil {
+		n.Registry = prometheus.NewRegistry()
+	}
+	g := &Gateway{
+		cfg: cfg, log: n.Log, metrics: newMetrics(n.Registry), connect: n.Connect, began: time.Now(),
+		readers:      frame.NewReaders(frame.Limits{MaxSize: cfg.MaxMessageBytes, RefuseBinary: true}),
+		heartSeconds: seconds(cfg.Heartbeat), handshakeSeconds: seconds(cfg.HandshakeTimeout),
+		authSeconds: seconds(cfg.AuthTimeout), slowSeconds: seconds(cfg.SlowTimeout),
+	}
+	var err error
+	if g.rules, err = newUpgradeRules(cfg.AuthConfig); err != nil {
+		return nil, err
+	}
+	if g.rules.dev && !IsLoopback(cfg.Listen) {
+		return nil, fmt.Errorf("TIDINGS_LISTEN is %s, where others could connect as anyone: configure a key (TIDINGS_AUTH_HMAC_SECRET, TIDINGS_AUTH_PUBLIC_KEY or TIDINGS_AUTH_JWKS_URL), or listen on 127.0.0.1", cfg.Listen)
+	}
+	if g.auth, err = NewAuthenticator(ctx, cfg.AuthConfig, n.Log); err != nil {
+		return nil, err
+	}
+	if g.rules.dev {
+		g.log.Warn("DEVELOPMENT MODE: no key is configured, so anyone on this machine is whoever they say they are")
+	}
+	if g.listener, g.address, err = netpoll.Listen(cfg.Listen); err != nil {
+		g.auth.Close()
+		return nil, fmt.Errorf("cannot listen on %s (TIDINGS_LISTEN): %w", cfg.Listen, err)
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	g.session.Store(binary.NativeEndian.Uint64(id[:]))
+	g.pages = newPages(g, n.Pages)
+	return g, nil
+}
+
+func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
+
+// Addr is the bound address.
+func (g *Gateway) Addr() net.Addr { return g.address }
+
+func (g *Gateway) seconds() uint32     { return uint32(time.Since(g.began)/time.Second) + 1 }
+func (g *Gateway) nextSession() uint64 { return g.session.Add(1) }
+
+// Run serves until the context ends; then it closes every session with 1012 and returns nil.
+func (g *Gateway) Run(ctx context.Context) error {
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	g.running = work
+	defer g.auth.Close()
+
+	feedConn, err := g.connect("tidings-gateway")
+	if err != nil {
+		return err
+	}
+	defer feedConn.Close()
+	replayConn, err := g.connect("tidings-gateway-replay")
+	if err != nil {
+		return err
+	}
+	defer replayConn.Close()
+	js, err := jetstream.New(feedConn)
+	if err != nil {
+		return err
+	}
+	replayJS, err := jetstream.New(replayConn)
+	if err != nil {
+		return err
+	}
+	g.replay = newReplay(replayJS, &g.cfg, g.log, g.metrics)
+	n := g.cfg.Loops
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	for i := range n {
+		l, err := newLoop(i, g, g.listener)
+		if err != nil {
+			return err
+		}
+		g.loops = append(g.loops, l)
+	}
+
+	var loops, rest sync.WaitGroup
+	serving, kill := context.WithCancel(work)
+	for _, l := range g.loops {
+		loops.Go(func() {
+			if err := l.run(serving); err != nil {
+				stop(err)
+			}
+		})
+	}
+	rest.Go(func() { g.pages.run() })
+	rest.Go(func() { g.replay.Run(work) })
+	rest.Go(func() {
+		if err := g.follow(work, js); err != nil {
+			stop(err)
+		}
+	})
+
+	select {
+	case <-ctx.Done():
+	case <-work.Done():
+	}
+	g.leave(&loops)
+	kill()
+	loops.Wait()
+	g.pages.stop()
+	err = context.Cause(work)
+	stop(nil)
+	rest.Wait()
+	g.background.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// follow finds out how many shards the log has, and follows them.
+func (g *Gateway) follow(ctx context.Context, js jetstream.JetStream) error {
+	n, err := g.countShards(ctx, js)
+	if err != nil {
+		return err
+	}
+	shards, feeds := make([]*shard, n), make([]*feed, n)
+	for i := range n {
+		shards[i] = newShard(i, g.cfg.TailBytes, g.loops)
+		feeds[i] = &feed{
+			shard: shards[i], js: js, metrics: g.metrics, warm: g.cfg.TailRecords, shards: n,
+			log: g.log.With("shard", i),
+		}
+	}
+	g.shards.Store(&shards)
+	g.feeds.Store(&feeds)
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, f := range feeds {
+		wg.Go(func() {
+			if err := f.Run(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// countShards waits for the log. It is the fanout role that makes it.
+func (g *Gateway) countShards(ctx context.Context, js jetstream.JetStream) (int, error) {
+	for told := false; ; {
+		ask, cancel := context.WithTimeout(ctx, leaderTimeout)
+		stream, err := js.Stream(ask, wire.Stream(0))
+		cancel()
+		if err == nil {
+			return shardsOf(stream.CachedInfo())
+		}
+		if !told && ctx.Err() == nil {
+			g.log.Info("waiting for the log, which the fanout role makes", "stream", wire.Stream(0), "error", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return 0, nil
+		case <-time.After(feedPause):
+		}
+	}
+}
+
+func shardsOf(info *jetstream.StreamInfo) (int, error) {
+	text := info.Config.Metadata[wire.MetaShards]
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("stream %s has %q for %s in its metadata, want a number: it was not made by tidings", info.Config.Name, text, wire.MetaShards)
+	}
+	return n, nil
+}
+
+// shardOf is the shard of a user's log; nil while it cannot serve.
+func (g *Gateway) shardOf(user string) *shard {
+	shards := g.shards.Load()
+	if shards == nil || len(*shards) == 0 {
+		return nil
+	}
+	sh := (*shards)[wire.Shard(user, len(*shards))]
+	if _, ready := sh.lag(); !ready {
+		return nil
+	}
+	return sh
+}
+
+// positions is where each shard is; list keeps the heartbeats that are still true.
+func (g *Gateway) positions(list []followed) []followed {
+	shards := g.shards.Load()
+	if shards == nil {
+		return list
+	}
+	if len(list) != len(*shards) {
+		list = make([]followed, len(*shards))
+	}
+	for i, sh := range *shards {
+		if p := sh.promised(); p != list[i].position {
+			list[i] = followed{position: p}
+		}
+	}
+	return list
+}
+
+// verifyLater checks a token whose key must be fetched first.
+func (g *Gateway) verifyLater(s *Session, token string) {
+	g.background.Go(func() {
+		ctx, cancel := context.WithTimeout(g.running, g.cfg.HandshakeTimeout)
+		defer cancel()
+		who, err := g.auth.VerifyWait(ctx, token)
+		s.loop.call(func() {
+			if s.verifying {
+				s.verified(who, err)
+			}
+		})
+	})
+}
+
+// refusalOf is what a browser is told when its token is not accepted.
+func refusalOf(err error) (CloseCode, string) {
+	var t *TokenError
+	if errors.As(err, &t) {
+		return t.Code, t.Reason
+	}
+	return closeOverloaded, "the token cannot be checked now"
+}
+
+// Ready tells why browsers should not be sent here now; nil if they should.
+func (g *Gateway) Ready() error {
+	feeds := g.feeds.Load()
+	switch {
+	case g.leaving.Load():
+		return errors.New("leaving")
+	case feeds == nil:
+		return errors.New("waiting for the log")
+	}
+	for i, f := range *feeds {
+		if err := f.ready(g.cfg.FeedTimeout); err != nil {
+			return fmt.Errorf("shard %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// Alive tells that the process is stuck and should be ended; nil if it is not. NATS has no part in it.
+func (g *Gateway) Alive() error {
+	for _, l := range g.loops {
+		if d := time.Since(time.Unix(l.alive.Load(), 0)); d > stuckAfter && !g.leaving.Load() {
+			return fmt.Errorf("loop %d has not turned for %v", l.index, d.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+const stuckAfter = 20 * time.Second

@@ -1,0 +1,430 @@
+package gateway
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"tidings/fanout/wire"
+	"tidings/gateway/frame"
+	"tidings/gateway/netpoll"
+)
+
+// Session is one browser connection. It belongs to one loop, which alone reads and writes its socket.
+//
+// While nothing happens it holds this struct and nothing else: no buffer, no timer, no goroutine.
+type Session struct {
+	// Fixed at creation.
+	loop    *loop
+	fd      int32
+	gen     uint32
+	id      uint64
+	dialect dialect
+
+	// Fixed when its user is known. groups can change later, under the shard's lock.
+	shard  *shard
+	user   string
+	groups []string
+
+	// Guarded by the shard's lock.
+	live       bool
+	next, prev *Session // of the same user
+	place      uint32   // in the hub's list
+
+	// Owned by the loop.
+	state     state
+	pinged    bool   // a ping is not answered yet
+	verifying bool   // a token is with the identity provider
+	ended     bool   // the browser will send nothing more
+	life      uint32 // of the shard, when pos was true
+	pos       uint64 // it has everything up to here, once the outbox is written
+	in        *frame.Reader
+	out       *outbox
+	expires   uint32 // second at which the token ends; 0: never
+	beat      uint32 // second of the next heartbeat, if nothing is sent before
+	due       uint32 // second by which it must have authenticated, or closed; 0: none
+	stuck     uint32 // second since when a message is incomplete; 0: none
+	ahead     uint32 // second since when its cursor is ahead of this gateway; 0: it is not
+	reminder  uint32 // second of the wheel's next reminder; 0: none
+	window    uint32 // second in which received counts
+	received  uint32 // frames in that second
+	cursor    string // asked for in the handshake, until the user is known
+}
+
+type state byte
+
+const (
+	anonymous state = iota // its user is not known yet
+	joining                // catching up: the next step is due when the outbox is empty
+	scanning               // catching up: waiting for a scan of the log
+	live                   // fed by the log
+	closing                // our close frame is sent, or on its way
+	closed
+)
+
+type resume string
+
+const (
+	resumeNone     resume = "none"
+	resumeComplete resume = "complete"
+	resumeReset    resume = "reset"
+)
+
+// begin makes the session its user's, and welcomes it. It is called once.
+func (s *Session) begin(who Identity) {
+	g := s.loop.gate
+	s.user, s.groups = who.User, who.Groups
+	s.due = 0
+	if !s.setExpiry(who.Expires) {
+		return
+	}
+	sh := g.shardOf(s.user)
+	if sh == nil {
+		s.close(closeOverloaded, "this server does not follow the log yet")
+		return
+	}
+	if !sh.attach(s, g.cfg.ConnectionsPerUser) {
+		s.close(closeTooMany, "too many connections of this user")
+		return
+	}
+	s.shard = sh
+	p, r, c := sh.start(s.cursor)
+	s.cursor = ""
+	s.life, s.pos, s.state = p.life, p.pos, joining
+	g.metrics.resume(r)
+	s.together(func() {
+		if s.dialect == plain {
+			s.sendControl(plainGreeting)
+		} else {
+			s.sendControl(welcomeFrame(s.id, c, r, g.cfg.Heartbeat))
+		}
+		s.step()
+	})
+	if s.state == closed {
+		return
+	}
+	// The first heartbeat is spread over the whole interval, so that those who come together do not beat together.
+	s.beat = s.loop.sec + 1 + uint32(s.id*0x9e3779b97f4a7c15>>32)%g.heartSeconds
+	s.remind(s.beat)
+}
+
+// setExpiry takes the end of the token. It is false if that is past, and the session closed.
+func (s *Session) setExpiry(at time.Time) bool {
+	s.expires = 0
+	if at.IsZero() {
+		return true
+	}
+	left := time.Until(at)
+	if left <= 0 {
+		s.close(closeUnauthorized, "the token has expired")
+		return false
+	}
+	s.expires = s.loop.sec + 1 + uint32(min(left, 100*365*24*time.Hour)/time.Second)
+	s.remind(s.expires)
+	return true
+}
+
+// step goes on with catching up: from the tail if it reaches back far enough, else from the log.
+func (s *Session) step() {
+	p := s.shard.join(s, s.loop.gate.cfg.Queue)
+	switch p.then {
+	case nextReset:
+		s.moveTo(p.life, p.pos)
+		return
+	case nextScan:
+		s.state = scanning
+		if !s.loop.gate.replay.wait(s) {
+			s.giveUp(resetScanFull)
+		}
+		return
+	}
+	s.together(func() {
+		for _, e := range p.list {
+			s.notify(e)
+		}
+	})
+	if s.state == closed {
+		return
+	}
+	switch {
+	case p.then == nextLive:
+		s.state, s.pos, s.ahead = live, p.pos, 0
+		if p.ahead {
+			s.ahead = s.loop.sec
+			s.remind(s.ahead + aheadSeconds)
+		}
+	case s.out == nil:
+		s.loop.busy = append(s.loop.busy, s) // others have their turn first
+	}
+}
+
+// deliver is one Record from the feed.
+func (s *Session) deliver(e *entry) {
+	if s.state != live || s.life != e.life || e.seq <= s.pos {
+		return // it has it, or will catch up with it
+	}
+	s.notify(e)
+	s.loop.gate.metrics.delivered(e)
+	if s.out != nil && len(s.out.queue) > s.loop.gate.cfg.Queue {
+		s.shard.leave(s)
+		s.pos = s.out.drop(s.pos)
+		s.state = joining // from there, when the socket has room again
+		s.loop.gate.metrics.slow.Inc()
+	}
+}
+
+func (s *Session) notify(e *entry) {
+	before := s.pos
+	s.pos = e.seq
+	s.loop.gate.metrics.notifications.Inc()
+	s.send(queued{b: e.frame, before: before, moves: true})
+}
+
+// replayed is what a scan of the log found: entries up to a position, from which the next step goes on.
+func (s *Session) replayed(life uint32, list []*entry, pos uint64) {
+	if s.state != scanning || s.life != life {
+		return
+	}
+	s.state = joining
+	s.together(func() {
+		for _, e := range list {
+			s.notify(e)
+		}
+	})
+	if s.state == closed {
+		return
+	}
+	s.pos = max(s.pos, pos)
+	if s.out == nil {
+		s.loop.busy = append(s.loop.busy, s)
+		s.loop.poller.Wake()
+	}
+}
+
+// giveUp gives the session's position up: what it missed cannot be had.
+func (s *Session) giveUp(why string) {
+	if s.state == closed || s.state == closing {
+		return
+	}
+	s.loop.gate.metrics.resets.WithLabelValues(why).Inc()
+	life, pos := s.shard.current(s)
+	s.moveTo(life, pos)
+}
+
+// lose is for a session whose shard has lost its positions.
+func (s *Session) lose(l *loss) {
+	if s.life == l.life || s.state < joining || s.state > live {
+		return
+	}
+	s.loop.gate.metrics.resets.WithLabelValues(resetLog).Inc()
+	life, pos := s.shard.current(s)
+	s.moveTo(life, pos)
+}
+
+// moveTo tells the browser that its position is lost, and goes on live from pos.
+func (s *Session) moveTo(life uint32, pos uint64) {
+	if s.out != nil {
+		s.out.drop(s.pos)
+	}
+	s.life, s.pos, s.state, s.ahead = life, pos, live, 0
+	if s.dialect == tidingsV1 {
+		s.sendControl(resetFrame(s.shard.cursor(pos)))
+	}
+}
+
+func (s *Session) sendControl(b []byte) { s.send(queued{b: b, before: s.pos}) }
+
+// close begins the closing handshake (RFC 6455, 7.1.2): a close frame, then a while for the browser's own.
+func (s *Session) close(code CloseCode, reason string) {
+	if s.state >= closing {
+		return
+	}
+	s.leaveShard()
+	s.loop.gate.metrics.closes.WithLabelValues(code.Name()).Inc()
+	s.state = closing
+	s.verifying = false
+	s.due = s.loop.sec + closeSeconds
+	s.remind(s.due)
+	if s.out != nil {
+		s.out.drop(0)
+	}
+	s.sendControl(frame.AppendClose(nil, ws.StatusCode(code), reason))
+	if s.state == closing && s.out == nil && s.loop.cork.session != s {
+		s.flushed()
+	}
+}
+
+// flushed is when our close frame is written.
+func (s *Session) flushed() {
+	if s.ended { // the browser's came before ours: RFC 6455, 7.1.1, "the server MUST close the TCP connection first"
+		s.destroy("")
+		return
+	}
+	// What the browser still sends is read and thrown away: closing on unread bytes would reset the connection, and with it
+	// the close frame on its way. Its own close frame, or its end of stream, ends that.
+	s.beat = 0
+}
+
+func (s *Session) leaveShard() {
+	if s.shard != nil {
+		s.shard.detach(s)
+	}
+}
+
+// destroy closes the socket. Every session ends here, once. cause is for the metrics when no close frame was sent.
+func (s *Session) destroy(cause string) {
+	if s.state == closed {
+		return
+	}
+	if s.state != closing {
+		s.leaveShard()
+		s.loop.gate.metrics.closes.WithLabelValues(cause).Inc()
+	}
+	s.state = closed
+	s.loop.gate.metrics.sessions.Dec()
+	if s.in != nil {
+		s.loop.gate.readers.Put(s.in)
+		s.in = nil
+	}
+	s.out = nil
+	s.loop.release(int(s.fd))
+	netpoll.Close(int(s.fd))
+}
+
+// watch asks the poller for what the session can use.
+func (s *Session) watch() {
+	if err := s.loop.poller.Watch(int(s.fd), s.gen, !s.ended, s.out != nil); err != nil {
+		s.destroy(causeGone)
+	}
+}
+
+// remind sets the wheel, unless it comes by earlier anyway.
+func (s *Session) remind(at uint32) {
+	if s.reminder == 0 || at < s.reminder {
+		s.reminder = s.loop.wheel.add(at, s.fd, s.gen)
+	}
+}
+
+// rhythm is the session's interval between heartbeats, in seconds: the setting ± 10 %, always the same for one session.
+func (s *Session) rhythm() uint32 {
+	h := s.loop.gate.heartSeconds
+	return h - h/10 + uint32(s.id)%(h/5+1)
+}
+
+// check is the wheel's reminder: everything that depends on time.
+func (s *Session) check() {
+	now := s.loop.sec
+	if now < s.reminder {
+		return // a reminder from before one that came earlier
+	}
+	s.reminder = 0
+	switch {
+	case s.due != 0 && now >= s.due:
+		if s.state == closing {
+			s.destroy("")
+		} else {
+			s.close(closeUnauthorized, "no token came in time")
+		}
+	case s.state == closing:
+	case s.expires != 0 && now >= s.expires:
+		s.close(closeUnauthorized, "the token has expired")
+	case s.stuck != 0 && now >= s.stuck+s.loop.gate.handshakeSeconds:
+		s.close(closeFlood, "a message was begun and not finished")
+	case s.out != nil && now >= s.out.since+s.loop.gate.slowSeconds:
+		s.close(closeSlow, "the connection takes no data")
+	case s.ahead != 0 && now >= s.ahead+aheadSeconds:
+		s.checkAhead()
+	}
+	if s.state == live && now >= s.beat && s.out == nil {
+		s.heartbeat()
+	}
+	if s.state != closed {
+		s.remind(s.nextCheck())
+	}
+}
+
+func (s *Session) nextCheck() uint32 {
+	at := s.loop.sec + wheelSize
+	for _, t := range [...]uint32{s.due, s.expires, s.beat} {
+		if t != 0 {
+			at = min(at, t)
+		}
+	}
+	if s.stuck != 0 {
+		at = min(at, s.stuck+s.loop.gate.handshakeSeconds)
+	}
+	if s.ahead != 0 {
+		at = min(at, s.ahead+aheadSeconds)
+	}
+	if s.out != nil {
+		at = min(at, s.out.since+s.loop.gate.slowSeconds)
+	}
+	return at
+}
+
+// heartbeat tells a quiet session how far it is, and asks for a sign of life.
+func (s *Session) heartbeat() {
+	if s.pinged {
+		s.close(closeNoHeartbeat, "no pong came back")
+		return
+	}
+	s.pinged = true
+	if s.dialect == plain {
+		s.sendControl(pingFrame)
+		return
+	}
+	f := &s.loop.feeds[s.shard.id]
+	before := s.pos
+	if s.life != f.life { // the loss is on its way
+		s.sendControl(pingFrame)
+		return
+	}
+	s.pos = max(s.pos, f.seq)
+	s.send(queued{b: s.loop.heartbeat(f, s), before: before, moves: true})
+	s.loop.gate.metrics.heartbeats.Inc()
+}
+
+// checkAhead ends the patience with a cursor that is beyond the end of the log: the log's leader itself, asked after the
+// session came, does not have it.
+func (s *Session) checkAhead() {
+	since := time.Duration(s.loop.sec-s.ahead-aheadSeconds) * time.Second
+	switch s.shard.judge(s.pos, time.Now().Add(-since)) {
+	case caughtUp:
+		s.ahead = 0
+	case beyondEnd:
+		s.giveUp(resetAhead)
+	case unknown: // look again in a second
+	}
+}
+
+const (
+	aheadSeconds = 5
+	closeSeconds = 3
+)
+
+// welcomeFrame is the first frame of tidings.v1.
+func welcomeFrame(id uint64, c wire.Cursor, r resume, heartbeat time.Duration) []byte {
+	b := append(make([]byte, 0, 160), `{"type":"welcome","session":"`...)
+	b = strconv.AppendUint(b, id, 36)
+	b = append(b, `","cursor":"`...)
+	b = c.Append(b)
+	b = append(b, `","resume":"`...)
+	b = append(b, r...)
+	b = append(b, `","heartbeat":`...)
+	b = strconv.AppendInt(b, heartbeat.Milliseconds(), 10)
+	return frame.AppendText(nil, append(b, '}'))
+}
+
+// resetFrame tells the browser that its position is lost and where it goes on.
+func resetFrame(c wire.Cursor) []byte {
+	b := append(make([]byte, 0, 96), `{"type":"reset","cursor":"`...)
+	return frame.AppendText(nil, append(c.Append(b), `"}`...))
+}
+
+// appendPosition is the text of a heartbeat.
+func appendPosition(dst []byte, shard int, epoch, seq uint64) []byte {
+	dst = append(dst, `{"cursor":"`...)
+	dst = wire.Cursor{Shard: shard, Epoch: epoch, Seq: seq}.Append(dst)
+	return append(dst, `"}`...)
+}

@@ -1,0 +1,240 @@
+package gateway
+
+import (
+	"hash/maphash"
+	"slices"
+
+	"tidings/fanout/wire"
+)
+
+// entry is one Record in the tail: what is sent, and whom it is for. It is shared by everybody and never modified.
+type entry struct {
+	seq      uint64
+	life     uint32 // of the shard when the Record arrived
+	kind     wire.Kind
+	part     int8   // user partition of its subject; mixed for all others
+	stored   int64  // Unix nanoseconds
+	audience []byte // wire.ParseAudience
+	frame    []byte // the WebSocket frame, ready to write
+}
+
+// mixed stands for the subject log.<s>.m where a partition's number would.
+const mixed int8 = -1
+
+// size is what an entry costs in memory, near enough to bound it.
+func (e *entry) size() int { return len(e.audience) + len(e.frame) + 96 }
+
+// tail is the newest part of a shard's log, (base, head], indexed by recipient. It is a cache: the log is the truth.
+//
+// A link is one delivery. Links stand in a ring in the order of their Records, and each names the link before it of the same
+// recipient; so a recipient's deliveries are found from the newest backwards, and dropping the oldest Record is
+// dropping the oldest links. A link costs 16 B and a recipient one map entry, without a pointer for the collector to follow.
+type tail struct {
+	maxBytes int
+
+	base, head uint64 // sequences; entries cover (base, head]
+	mark       mark   // the newest Record known at or below base
+
+	entries ring[*entry] // by sequence; a hole in the log is nil
+	links   ring[link]   // by position
+	bytes   int
+
+	seed   maphash.Seed
+	newest map[uint64]uint64 // recipient's hash → position of its newest link, + 1
+	sweep  int               // size of newest at which stale entries are looked for
+}
+
+// mark is a Record known by its place only. Whoever reads the log for what is older than the tail has read far enough when
+// it has seen the mark.
+type mark struct {
+	seq  uint64
+	part int8
+}
+
+type link struct {
+	seq  uint64 // of the entry
+	prev uint64 // position + 1 of the same recipient's link before this one; 0: none
+}
+
+func newTail(base uint64, m mark, maxBytes int) *tail {
+	return &tail{
+		maxBytes: maxBytes, base: base, head: base, mark: m,
+		seed: maphash.MakeSeed(), newest: map[uint64]uint64{}, sweep: 1024,
+	}
+}
+
+const linkSize = 16
+
+// add appends the Record behind head. A sequence further on leaves holes: Records that the log does not have.
+func (t *tail) add(e *entry, a *wire.Audience) {
+	t.skip(e.seq - 1)
+	t.head = e.seq
+	t.entries.push(e)
+	t.bytes += e.size()
+	switch a.Kind {
+	case wire.Users:
+		for _, u := range a.Users.All() {
+			t.link(t.hash('u', u), e.seq)
+		}
+	case wire.Group:
+		t.link(t.hash('g', a.Group), e.seq)
+	case wire.All:
+		t.link(t.hash('a', nil), e.seq)
+	}
+	for t.bytes > t.maxBytes && t.entries.len() > 1 {
+		t.dropOldest()
+	}
+	if len(t.newest) > t.sweep {
+		t.forget()
+	}
+}
+
+// skip goes on to seq: there are no Records for anyone between.
+func (t *tail) skip(seq uint64) {
+	for t.head < seq {
+		t.head++
+		t.entries.push(nil)
+	}
+}
+
+func (t *tail) link(key, seq uint64) {
+	t.links.push(link{seq, t.newest[key]})
+	t.newest[key] = t.links.end()
+	t.bytes += linkSize
+}
+
+func (t *tail) dropOldest() {
+	e := t.entries.pop()
+	t.base++
+	for t.links.len() > 0 && t.links.at(t.links.first).seq <= t.base {
+		t.links.pop()
+		t.bytes -= linkSize
+	}
+	if e != nil {
+		t.bytes -= e.size()
+		t.mark = mark{e.seq, e.part}
+	}
+}
+
+// forget drops recipients whose newest delivery has left the tail, when so many came that it is worth the walk.
+func (t *tail) forget() {
+	for k, pos := range t.newest {
+		if pos <= t.links.first {
+			delete(t.newest, k)
+		}
+	}
+	t.sweep = max(1024, 2*len(t.newest))
+}
+
+// missed gives the Records after seq for a session, oldest first, at most limit of them; more tells that there are others
+// behind those. seq must not be below base.
+func (t *tail) missed(user string, groups []string, after uint64, limit int) (list []*entry, more bool) {
+	list = t.chain(list, t.hashString('u', user), after, user, groups, "")
+	for _, g := range groups {
+		list = t.chain(list, t.hashString('g', g), after, user, groups, g)
+	}
+	list = t.chain(list, t.hash('a', nil), after, user, groups, "")
+	slices.SortFunc(list, func(a, b *entry) int {
+		if a.seq < b.seq {
+			return -1
+		} else if a.seq > b.seq {
+			return 1
+		}
+		return 0
+	})
+	list = slices.Compact(list)
+	if len(list) > limit {
+		return list[:limit:limit], true
+	}
+	return list, false
+}
+
+// chain walks one recipient's links back to after. Hashes can collide, so the audience itself decides.
+func (t *tail) chain(list []*entry, key, after uint64, user string, groups []string, group string) []*entry {
+	for pos := t.newest[key]; pos > t.links.first; {
+		l := t.links.at(pos - 1)
+		if l.seq <= after {
+			break
+		}
+		if e := t.entries.at(t.entries.first + (l.seq - t.base - 1)); e != nil && wants(e, user, groups, group) {
+			list = append(list, e)
+		}
+		pos = l.prev
+	}
+	return list
+}
+
+// wants tells whether a session is in the entry's audience: as a listed user, as a member of the named group, or as
+// anyone.
+func wants(e *entry, user string, groups []string, group string) bool {
+	a, err := wire.ParseAudience(e.audience)
+	if err != nil {
+		return false // cannot be: it was parsed when it arrived
+	}
+	switch a.Kind {
+	case wire.Users:
+		if group != "" || !a.Users.Has(user) {
+			return false
+		}
+	case wire.Group:
+		if string(a.Group) != group || group == "" {
+			return false
+		}
+	}
+	return !a.Excepts(user, groups)
+}
+
+func (t *tail) hash(kind byte, name []byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(t.seed)
+	h.WriteByte(kind)
+	h.Write(name)
+	return h.Sum64()
+}
+
+func (t *tail) hashString(kind byte, name string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(t.seed)
+	h.WriteByte(kind)
+	h.WriteString(name)
+	return h.Sum64()
+}
+
+// ring is a queue whose elements keep their position: the first ever pushed has position 0. Its storage grows to the largest
+// size it had and shrinks when three quarters are free.
+type ring[T any] struct {
+	buf   []T // a power of two long
+	first uint64
+	n     int
+}
+
+func (r *ring[T]) len() int        { return r.n }
+func (r *ring[T]) end() uint64     { return r.first + uint64(r.n) }
+func (r *ring[T]) at(pos uint64) T { return r.buf[pos&uint64(len(r.buf)-1)] }
+
+func (r *ring[T]) push(v T) {
+	if r.n == len(r.buf) {
+		r.resize(max(64, 2*r.n))
+	}
+	r.buf[r.end()&uint64(len(r.buf)-1)] = v
+	r.n++
+}
+
+func (r *ring[T]) pop() (v T) {
+	i := r.first & uint64(len(r.buf)-1)
+	v, r.buf[i] = r.buf[i], v
+	r.first++
+	r.n--
+	if len(r.buf) > 64 && r.n < len(r.buf)/4 {
+		r.resize(len(r.buf) / 2)
+	}
+	return v
+}
+
+func (r *ring[T]) resize(size int) {
+	buf := make([]T, size)
+	for pos := r.first; pos < r.end(); pos++ {
+		buf[pos&uint64(size-1)] = r.at(pos)
+	}
+	r.buf = buf
+}
