@@ -6,7 +6,7 @@ const SHOWN = 200; // notifications kept in the list
 const $ = (id) => document.getElementById(id);
 const put = (id, text) => { if ($(id).textContent !== text) $(id).textContent = text; };
 const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
-const seconds = (ms) => ms < 9_950 ? `${(ms / 1000).toFixed(1)} s` : ms < 120_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`;
+const seconds = (ms) => ms < 9_900 ? `${(Math.ceil(ms / 100) / 10).toFixed(1)} s` : ms < 120_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`;
 
 const user = new URLSearchParams(location.search).get('user')?.trim();
 if (user) start(user); else $('nobody').hidden = false;
@@ -29,9 +29,9 @@ function showConnection(connection) {
   const render = () => {
     const { state, why, session, heartbeatAt, retryAt } = connection;
     const now = Date.now();
-    const more = state === 'waiting' ? `next try in ${seconds(Math.max(0, retryAt - now))}` : '';
     $('state').dataset.state = state;
-    put('state-text', [state, more, why].filter(Boolean).join(' · '));
+    put('state-text', state === 'waiting' ? `waiting, next try in ${seconds(Math.max(0, retryAt - now))}` : state);
+    put('why', why);
     put('cursor', connection.cursor ?? '–');
     put('session', session?.session ?? '–');
     put('resume', session?.resume ?? '–');
@@ -60,8 +60,8 @@ function showArrivals(connection) {
     catchUp = null;
     $('reset').hidden = false;
     put('reset', `Reset: the position was lost. An application would reload its state now; this page goes on from ${cursor}.`);
-    put('caught', 'not possible, the position was lost');
-    add(make('li', 'mark bad', 'reset: what came before this line may be incomplete'));
+    put('caught', 'unknown, the position was lost');
+    add(make('li', 'mark bad', 'reset: something may be missing here'));
   };
   const showCatchUp = () => {
     const after = catchUp.away === null ? 'after a while away' : `after ${seconds(catchUp.away)} away`;
@@ -102,9 +102,18 @@ function notification(n, at, caught) {
   else if (latency >= 0 && latency < 10_000) head.append(make('span', 'latency', `${latency} ms`));
   head.append(make('time', '', Number.isNaN(at) ? n.time : clock(at)));
   item.append(head);
-  if (n.data !== undefined) item.append(make('pre', 'mono', JSON.stringify(n.data, null, 2)));
+  if (n.data !== undefined) item.append(make('pre', 'mono', pretty(n.data)));
   item.append(make('div', 'id mono', n.id));
   return item;
+}
+
+// pretty is JSON over several lines, but what is short stays on one.
+function pretty(value, indent = '') {
+  const flat = JSON.stringify(value);
+  if (flat.length <= 40 || typeof value === 'string') return flat;
+  const list = Array.isArray(value), inner = `${indent}  `;
+  const parts = Object.entries(value).map(([k, v]) => inner + (list ? '' : `${JSON.stringify(k)}: `) + pretty(v, inner));
+  return `${list ? '[' : '{'}\n${parts.join(',\n')}\n${indent}${list ? ']' : '}'}`;
 }
 
 function clock(at) {
@@ -115,7 +124,7 @@ function clock(at) {
 // Sending: the buttons set the default audience (userId, userIds) in the body, then publish it.
 
 function sendEvents() {
-  $('body').value = JSON.stringify({ userId: 'alice', orderId: 1042, status: 'shipped' }, null, 2);
+  $('body').value = pretty({ userId: 'alice', orderId: 1042, status: 'shipped' });
   if (user !== 'alice' && user !== 'bob') {
     const me = make('button', '', `to ${user}`);
     me.type = 'button';
@@ -137,7 +146,7 @@ function sendTo(users) {
   try { body = JSON.parse($('body').value); } catch (e) { return outcome(`The body is not JSON: ${e.message}`, false); }
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return outcome('The body is not a JSON object.', false);
   const { userId, userIds, ...rest } = body;
-  $('body').value = JSON.stringify({ ...(users.length > 1 ? { userIds: users } : { userId: users[0] }), ...rest }, null, 2);
+  $('body').value = pretty({ ...(users.length > 1 ? { userIds: users } : { userId: users[0] }), ...rest });
   showCommands();
   publish();
 }

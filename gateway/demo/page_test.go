@@ -186,8 +186,8 @@ func closeCodes(t *testing.T, tab context.Context) {
 	browser.Wait(t, tab, `document.getElementById('state').dataset.state === 'open'`)
 
 	g.close("alice", 4429, "too many connections")
-	waitText(t, tab, "state-text", "waiting · next try in 1") // 10 s and more
-	waitText(t, tab, "state-text", "closed with 4429 too many connections")
+	waitText(t, tab, "state-text", "waiting, next try in 1") // 10 s and more
+	waitText(t, tab, "why", "closed with 4429 too many connections")
 
 	for _, code := range []ws.StatusCode{1002, 1003, 1007, 1009, 4401, 4403} {
 		click(t, tab, "#drop") // whatever the state: after one or two clicks the page connects again
@@ -196,7 +196,8 @@ func closeCodes(t *testing.T, tab context.Context) {
 		}
 		browser.Wait(t, tab, `document.getElementById('state').dataset.state === 'open'`)
 		g.close("alice", code, "because")
-		waitText(t, tab, "state-text", fmt.Sprintf("idle · closed with %d because: ", code))
+		waitText(t, tab, "why", fmt.Sprintf("closed with %d because: ", code))
+		waitText(t, tab, "state-text", "idle")
 	}
 	if got := len(g.attempts()); got != 8 {
 		t.Errorf("got %d connections, want 8", got)
@@ -220,7 +221,7 @@ func silence(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
 	g.heartbeat = 100 // and none comes
 	openAs(t, g, tab, "alice")
-	waitText(t, tab, "state-text", "no heartbeat")
+	waitText(t, tab, "why", "no heartbeat")
 	eventually(t, func() bool { return len(g.attempts()) == 2 })
 }
 
