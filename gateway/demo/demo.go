@@ -21,7 +21,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // Handler serves the page at /, the plain dialect's page at /plain, their files below /demo/, and POST /demo/publish, which
 // hands one event to publish and answers 202, or a JSON error of one sentence. It asks nobody who they are: mount it in
-// development mode only.
+// development mode only, and behind a check that the Host is this machine, as the gateway's.
 func Handler(publish func(ctx context.Context, subject string, body []byte, headers map[string]string) error) http.Handler {
 	mux := http.NewServeMux()
 	const html, script = "text/html; charset=utf-8", "text/javascript; charset=utf-8"
