@@ -76,6 +76,7 @@ func BenchmarkRead(b *testing.B) {
 			copy(segment, benchSegment)
 			rd.Reset(segment)
 			for range benchFrames {
+				//lint:ignore SA1019 what people use, and so what we measure against
 				f, err := ws.ReadFrame(rd)
 				if err != nil {
 					b.Fatal(err)

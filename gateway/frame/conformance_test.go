@@ -287,6 +287,8 @@ func limits() []conformance {
 		{"9.10 fragmented binary refused", Limits{RefuseBinary: true}, [][]byte{clientHeader(binStart, 0)}, []string{"error 1003"}, ""},
 		{"9.11 as many fragments as bytes", ten, [][]byte{client(textStart, ""), bytes.Repeat(client(goesOn, "x"), 8), client(goesEnd, "yz")},
 			[]string{`text "xxxxxxxxyz"`}, ""},
+		{"9.13 fragments are counted by message", ten, [][]byte{bytes.Repeat(append(client(textStart, ""), client(goesEnd, "a")...), 12)},
+			slices.Repeat([]string{`text "a"`}, 12), ""},
 		{"9.12 empty fragments without end", ten, [][]byte{client(textStart, ""), bytes.Repeat(client(goesOn, ""), 10)}, []string{"error 1008"}, ""},
 	}
 }

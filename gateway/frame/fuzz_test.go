@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -175,4 +176,59 @@ func completes(b []byte, more int) bool {
 		}
 	}
 	return false
+}
+
+// TestRandomStreams reads streams of mostly good frames, which random bytes seldom are, with now and then a byte changed.
+func TestRandomStreams(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	rs := NewReaders(Limits{MaxSize: 300})
+	var errs, frames int
+	for range 5000 {
+		in := randomStream(rnd)
+		want := reference(in, rs.limits)
+		for range 5 {
+			got, _ := read(t, rs, split(in, randomCuts(rnd, len(in))...))
+			if n := len(got); n > 0 {
+				got[n-1] = errorNumber(got[n-1])
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%x:\n got %q\nwant %q", in, got, want)
+			}
+		}
+		if n := len(want); n > 0 && strings.HasPrefix(want[n-1], "error") {
+			errs++
+		}
+		frames += len(want)
+	}
+	if errs < 1000 || errs > 4500 || frames < 8000 {
+		t.Errorf("the streams are one-sided: %d of 5000 with errors, %d frames", errs, frames)
+	}
+}
+
+func randomStream(rnd *rand.Rand) (in []byte) {
+	texts := []string{"", "a", "κόσμε", "\xf0\x9f", "\x98\x80", "\xff", strings.Repeat("ü", 60), strings.Repeat("x", 130)}
+	open := false
+	for range 1 + rnd.IntN(8) {
+		p, fin := texts[rnd.IntN(len(texts))], rnd.IntN(2) == 0
+		switch kind := rnd.IntN(10); {
+		case kind < 2:
+			in = append(in, client(opPing+byte(rnd.IntN(2)), p[:min(len(p), 125)])...)
+		case kind == 2:
+			in = append(in, closing(1000+rnd.IntN(20), p[:min(len(p), 123)])...)
+		default:
+			b0 := []byte{textStart, textStart, binStart}[rnd.IntN(3)]
+			if open {
+				b0 = goesOn
+			}
+			if fin {
+				b0 |= 0x80
+			}
+			open = !fin
+			in = append(in, client(b0, p)...)
+		}
+	}
+	if rnd.IntN(3) == 0 {
+		in[rnd.IntN(len(in))] ^= 1 << rnd.IntN(8)
+	}
+	return in
 }
