@@ -313,13 +313,14 @@ func TestQuery(t *testing.T) {
 func TestSwitchingProtocols(t *testing.T) {
 	for _, protocols := range [][]string{nil, {"tidings.v1", "bearer.a.b.c"}} {
 		client, server := net.Pipe()
+		done := make(chan struct{})
 		go func() {
+			defer close(done)
 			defer server.Close()
 			r, err := http.ReadRequest(bufio.NewReader(server))
 			if err != nil {
 				return
 			}
-			r.Host = "app.example.com"
 			up, ref := checkUpgrade(r, &upgradeRules{})
 			if ref != nil {
 				server.Write(ref.append(nil))
@@ -331,10 +332,11 @@ func TestSwitchingProtocols(t *testing.T) {
 			}
 			server.Write(answer)
 		}()
-		d := ws.Dialer{Protocols: protocols, NetDial: nil}
+		d := ws.Dialer{Protocols: protocols}
 		u := mustURL(t, "ws://app.example.com/ws")
 		_, hs, err := d.Upgrade(client, u)
 		client.Close()
+		<-done
 		if err != nil {
 			t.Fatalf("offering %q: %v", protocols, err)
 		}
