@@ -43,6 +43,9 @@ func (s *Session) receive(b []byte) {
 			s.close(CloseCode(err.Code), err.Reason)
 			break
 		}
+		if !f.Op.IsControl() {
+			s.stuck = 0 // one that is begun behind it has its own time
+		}
 		if s.frame(f); s.state == closed {
 			break
 		}
@@ -92,7 +95,6 @@ func (s *Session) closeAnswer(payload []byte) {
 		}
 		return
 	}
-	code, reason := ws.ParseCloseFrameData(payload)
 	s.leaveShard()
 	s.state = closing
 	s.loop.gate.metrics.closes.WithLabelValues(causeBrowser).Inc()
@@ -101,13 +103,7 @@ func (s *Session) closeAnswer(payload []byte) {
 	if s.out != nil {
 		s.out.drop(0)
 	}
-	var answer []byte
-	if len(payload) == 0 {
-		answer = frame.AppendHeader(nil, ws.OpClose, true, 0)
-	} else {
-		answer = frame.AppendClose(nil, code, reason)
-	}
-	s.sendControl(answer)
+	s.sendControl(frame.AppendClose(nil, frame.CloseCode(payload), ""))
 	if s.state == closing && s.out == nil {
 		s.flushed()
 	} else if s.state == closing {

@@ -28,7 +28,8 @@ const maxJWKSWaiters = 1024
 
 var errJWKSCrowded = errors.New("too many wait for the identity provider's keys")
 
-// jwksTiming says when keys are fetched. A pod asks the provider at most once per gap, whatever browsers send.
+// jwksTiming says when keys are fetched. A pod asks the provider at most once per gap, whatever browsers send. gap and timeout
+// together stay below the 8 s that a browser has to authenticate: it is told 1013, not 4401, when the provider is out.
 type jwksTiming struct {
 	refresh  time.Duration // between fetches when nobody asks
 	gap      time.Duration // at least this from the start of one to the next that an unknown key name causes
@@ -38,7 +39,7 @@ type jwksTiming struct {
 }
 
 func defaultJWKSTiming() jwksTiming {
-	return jwksTiming{15 * time.Minute, 5 * time.Second, time.Second, 30 * time.Second, 5 * time.Second}
+	return jwksTiming{15 * time.Minute, 3 * time.Second, time.Second, 30 * time.Second, 4 * time.Second}
 }
 
 // jwks is the identity provider's key set, fetched by one goroutine and read by everybody. While the provider is out, the
