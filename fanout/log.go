@@ -14,6 +14,9 @@ import (
 	"tidings/fanout/wire"
 )
 
+// ErrShards is what EnsureLog's error wraps when the log was made with another number of shards.
+var ErrShards = errors.New("belongs to a log")
+
 // LogConfig is what the streams of the log are made with.
 type LogConfig struct {
 	Shards     int
@@ -76,8 +79,8 @@ func checkShards(old *jetstream.StreamConfig, s, shards int) error {
 	if made == "" {
 		made = "at least " + strconv.Itoa(s+1)
 	}
-	return fmt.Errorf("stream %s belongs to a log of %s shards, but TIDINGS_SHARDS is %d: set it back, "+
-		"or stop Tidings and delete all LOG_ streams (every browser then starts anew)", old.Name, made, shards)
+	return fmt.Errorf("stream %s %w of %s shards, but TIDINGS_SHARDS is %d: set it back, "+
+		"or stop Tidings and delete all LOG_ streams (every browser then starts anew)", old.Name, ErrShards, made, shards)
 }
 
 func ensureStream(ctx context.Context, js jetstream.JetStream, cfg LogConfig, s int, old *jetstream.StreamConfig, powerLost bool) error {
