@@ -58,7 +58,7 @@ type Needs struct {
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Connect  func(name string) (*nats.Conn, error) // to NATS; each call a connection of its own
-	Pages    http.Handler                          // what is served beside WebSockets; nil: nothing
+	Pages    http.Handler                          // what is served beside WebSockets in development mode; nil: nothing
 }
 
 // New checks the settings and binds the address, so that a mistake is known before anything runs.
@@ -92,11 +92,17 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 	var id [8]byte
 	rand.Read(id[:])
 	g.session.Store(binary.NativeEndian.Uint64(id[:]))
+	if !g.rules.dev {
+		n.Pages = nil
+	}
 	g.pages = newPages(g, n.Pages)
 	return g, nil
 }
 
 func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
+
+// Development tells that no key is configured.
+func (g *Gateway) Development() bool { return g.rules.dev }
 
 // Addr is the bound address.
 func (g *Gateway) Addr() net.Addr { return g.address }

@@ -1,0 +1,446 @@
+// Tidings: events on NATS reach every open browser tab of the users they concern, in order, exactly once.
+//
+// See README.md; `tidings help` lists the commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"tidings/fanout"
+	"tidings/gateway"
+	"tidings/gateway/demo"
+	"tidings/ingest"
+	"tidings/ingest/natsd"
+)
+
+func main() {
+	if err := command(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "tidings:", err)
+		os.Exit(1)
+	}
+}
+
+const usage = `usage:
+  tidings                                       run; the settings are environment variables
+  tidings publish SUBJECT [JSON]                publish an event, from the argument or standard input
+  tidings token --user alice [--ttl 1h]         print a token signed with TIDINGS_AUTH_HMAC_SECRET
+  tidings config                                print every setting with its default and meaning
+`
+
+func command(args []string) error {
+	var cfg config
+	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		fmt.Print(usage)
+		return nil
+	}
+	if len(args) > 0 && args[0] == "config" {
+		return printConfig(os.Stdout)
+	}
+	if err := cfg.load(); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	switch {
+	case len(args) == 0:
+		context.AfterFunc(ctx, stop) // a second signal ends the process at once
+		return run(ctx, &cfg)
+	case args[0] == "publish":
+		return publish(ctx, &cfg, args[1:])
+	case args[0] == "token":
+		return token(&cfg, args[1:])
+	}
+	return fmt.Errorf("unknown command %q\n%s", args[0], strings.TrimSuffix(usage, "\n"))
+}
+
+// The settings of the rooms, under names that can stand beside each other in one struct.
+type (
+	NATSConfig    = natsd.Config
+	IngestConfig  = ingest.Config
+	FanoutConfig  = fanout.Config
+	GatewayConfig = gateway.Config
+)
+
+type config struct {
+	Roles       []string `envconfig:"ROLES" default:"fanout,gateway" desc:"what this process does: fanout, gateway, or both, separated by commas"`
+	NATSURL     string   `envconfig:"NATS_URL" desc:"NATS servers, separated by commas; empty: NATS runs within this process"`
+	AdminListen string   `envconfig:"ADMIN_LISTEN" default:"127.0.0.1:9090" desc:"address of /healthz, /readyz, /metrics and /debug/pprof"`
+	LogFormat   string   `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
+	LogLevel    string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	NATSConfig
+	IngestConfig
+	FanoutConfig
+	GatewayConfig
+}
+
+func (c *config) load() error {
+	if err := envconfig.Process("tidings", c); err != nil {
+		var p *envconfig.ParseError
+		if errors.As(err, &p) {
+			return fmt.Errorf("%s is %q, which is not a %s: %w", p.KeyName, p.Value, p.TypeName, p.Err)
+		}
+		return err
+	}
+	return c.Validate()
+}
+
+// Validate tells what is wrong with the settings, all of it.
+func (c *config) Validate() error {
+	var errs []error
+	for _, r := range c.Roles {
+		if r != "fanout" && r != "gateway" {
+			errs = append(errs, fmt.Errorf("TIDINGS_ROLES has %q, want fanout, gateway, or both", r))
+		}
+	}
+	if len(c.Roles) == 0 {
+		errs = append(errs, errors.New("TIDINGS_ROLES is empty, want fanout, gateway, or both"))
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		errs = append(errs, fmt.Errorf("TIDINGS_LOG_FORMAT is %q, want text or json", c.LogFormat))
+	}
+	if err := new(slog.Level).UnmarshalText([]byte(c.LogLevel)); err != nil {
+		errs = append(errs, fmt.Errorf("TIDINGS_LOG_LEVEL is %q, want debug, info, warn or error", c.LogLevel))
+	}
+	if c.NATSURL == "" {
+		errs = append(errs, c.NATSConfig.Validate())
+		if len(c.Roles) == 1 {
+			errs = append(errs, errors.New("one role alone needs TIDINGS_NATS_URL: the other could not reach the NATS within this process"))
+		}
+	}
+	return errors.Join(append(errs, c.IngestConfig.Validate(), c.FanoutConfig.Validate(), c.GatewayConfig.Validate())...)
+}
+
+func (c *config) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+func (c *config) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.LogLevel)) // Validate has seen it
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// printConfig is `tidings config`.
+func printConfig(w io.Writer) error {
+	tabs := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	defer tabs.Flush()
+	return envconfig.Usagef("tidings", new(config), tabs,
+		"VARIABLE\tDEFAULT\tMEANING\n{{range .}}{{usage_key .}}\t{{usage_default .}}\t{{usage_description .}}\n{{end}}")
+}
+
+// house is what runs in one process.
+type house struct {
+	cfg   *config
+	log   *slog.Logger
+	reg   *prometheus.Registry
+	admin net.Listener
+	nats  *natsd.Server // nil with a server outside
+
+	gateway *gateway.Gateway // nil without the role
+	source  atomic.Pointer[ingest.Source]
+	pages   atomic.Pointer[jetstream.JetStream] // what the development page publishes with
+}
+
+// run is the whole of a process's life. Everything that can be wrong with the settings is found before anything runs.
+func run(ctx context.Context, cfg *config) error {
+	h := &house{cfg: cfg, log: cfg.logger(os.Stderr), reg: prometheus.NewRegistry()}
+	slog.SetDefault(h.log)
+	h.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := envconfig.CheckDisallowed("tidings", cfg); err != nil {
+		h.log.Warn("a variable is not known; `tidings config` lists them", "error", err)
+	}
+	var rules *fanout.Rules
+	var err error
+	if cfg.Rules != "" && cfg.has("fanout") {
+		if rules, err = fanout.LoadRules(cfg.Rules); err != nil {
+			return err
+		}
+	}
+	if h.admin, err = net.Listen("tcp", cfg.AdminListen); err != nil {
+		return fmt.Errorf("cannot listen on %s (TIDINGS_ADMIN_LISTEN): %w", cfg.AdminListen, err)
+	}
+	defer h.admin.Close()
+	if cfg.has("gateway") {
+		needs := gateway.Needs{Log: h.log, Registry: h.reg, Connect: h.connect, Pages: demo.Handler(h.publish)}
+		if h.gateway, err = gateway.New(ctx, cfg.GatewayConfig, needs); err != nil {
+			return err
+		}
+	}
+	if cfg.NATSURL == "" {
+		if h.nats, err = natsd.Start(cfg.NATSConfig, h.log); err != nil {
+			return err
+		}
+		defer h.nats.Shutdown() // last
+		h.listening("nats", strings.TrimPrefix(h.nats.ClientURL(), "nats://"))
+	}
+	return h.live(ctx, rules)
+}
+
+// live runs the roles until the context ends or one of them cannot go on. Events come to rest first, then the browsers leave.
+func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
+	nc, err := h.connect("tidings")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	if err != nil {
+		return err
+	}
+	h.pages.Store(&js)
+
+	admin := &http.Server{Handler: h.adminPages(), ReadHeaderTimeout: 10 * time.Second}
+	go admin.Serve(h.admin)
+	defer admin.Close()
+	h.listening("admin", h.admin.Addr().String())
+
+	work, fail := context.WithCancel(ctx) // ends with ctx, or when a role fails
+	defer fail()
+	browsers, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	var roles errgroup.Group
+	if h.gateway != nil {
+		h.listening("browsers", h.gateway.Addr().String())
+		roles.Go(func() error { defer fail(); return h.gateway.Run(browsers) })
+	}
+	roles.Go(func() error {
+		defer leave()
+		if !h.cfg.has("fanout") {
+			<-work.Done()
+			return nil
+		}
+		defer fail()
+		return h.fanout(work, nc, js, rules)
+	})
+	h.greet()
+	err = roles.Wait()
+	h.log.Info("ended", "error", err)
+	return err
+}
+
+// fanout takes events, one by one of each aggregate, and stores the records they make.
+func (h *house) fanout(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, rules *fanout.Rules) error {
+	logConfig, err := h.ensureLog(ctx, nc, js)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	publisher := fanout.NewPublisher(js, logConfig, h.log, h.reg)
+	fan := fanout.New(rules, publisher, h.log, h.reg)
+	source, err := ingest.NewSource(nc, h.cfg.IngestConfig, h.log, h.reg)
+	if err != nil {
+		return err
+	}
+	h.source.Store(source)
+	return source.Run(ctx, fan.Handle)
+}
+
+// ensureLog makes the log's streams, and waits for NATS to be able to.
+func (h *house) ensureLog(ctx context.Context, nc *nats.Conn, js jetstream.JetStream) (c fanout.LogConfig, err error) {
+	for told := false; ; {
+		powerLost := h.nats != nil && h.nats.PowerLost()
+		c = h.cfg.FanoutConfig.Log(h.cfg.ReplicasOn(nc), h.cfg.Duplicates)
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		if err = errNotConnected; nc.IsConnected() {
+			err = fanout.EnsureLog(try, js, c, powerLost)
+		}
+		cancel()
+		switch {
+		case err == nil && powerLost:
+			h.log.Warn("the machine went down under the last run, so the end of the log may be missing: browsers that were further are told to reload")
+			return c, h.nats.PowerLossSettled()
+		case err == nil, ctx.Err() != nil:
+			return c, nil
+		case errors.Is(err, fanout.ErrShards):
+			return c, err
+		case !told:
+			h.log.Info("waiting for NATS to make the log", "error", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+var errNotConnected = errors.New("not connected")
+
+// connect is a connection of its own to NATS, within this process or outside.
+func (h *house) connect(name string) (*nats.Conn, error) {
+	if h.nats != nil {
+		return h.nats.Connect(name)
+	}
+	return natsd.Dial(h.cfg.NATSURL, name, h.log)
+}
+
+// publish is for the page of development mode.
+func (h *house) publish(ctx context.Context, subject string, body []byte, headers map[string]string) error {
+	js := h.pages.Load()
+	if js == nil {
+		return errors.New("NATS is not there yet, try again in a moment")
+	}
+	header := nats.Header{}
+	for k, v := range headers {
+		header.Set(k, v)
+	}
+	return ingest.Publish(ctx, *js, subject, body, header)
+}
+
+func (h *house) listening(what, address string) {
+	h.log.Info("listening", "what", what, "address", address)
+}
+
+// greet tells a newcomer what to do next.
+func (h *house) greet() {
+	if h.nats == nil || h.gateway == nil || !h.gateway.Development() {
+		return
+	}
+	_, port, _ := net.SplitHostPort(h.gateway.Addr().String())
+	fmt.Printf(`
+Tidings is running, with NATS on %s and its data in %s.
+
+  open     http://localhost:%s/?user=alice  and  http://localhost:%[3]s/?user=bob
+  publish  go run . publish events.orders.1042.shipped '{"userIds":["alice","bob"],"status":"shipped"}'
+  or       nats pub events.orders.1042.shipped '{"userId":"alice","status":"shipped"}'
+  stop     Ctrl-C
+
+`, h.nats.ClientURL(), h.cfg.NATSStore, port)
+}
+
+// adminPages answers operators and Kubernetes. Ready asks: may browsers and events be sent here? Health asks: is it stuck?
+func (h *house) adminPages() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.alive()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.ready()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, err)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+func (h *house) alive() error {
+	if h.gateway == nil {
+		return nil
+	}
+	return h.gateway.Alive()
+}
+
+func (h *house) ready() error {
+	var errs []error
+	if h.gateway != nil {
+		if err := h.gateway.Ready(); err != nil {
+			errs = append(errs, fmt.Errorf("gateway: %w", err))
+		}
+	}
+	if h.cfg.has("fanout") {
+		source := h.source.Load()
+		if source == nil {
+			errs = append(errs, errors.New("fanout: waiting for NATS"))
+		} else if err := source.Ready(); err != nil {
+			errs = append(errs, fmt.Errorf("fanout: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// publish is `tidings publish SUBJECT [JSON]`.
+func publish(ctx context.Context, cfg *config, args []string) error {
+	if len(args) == 0 || len(args) > 2 {
+		return fmt.Errorf("publish needs a subject and an event: tidings publish events.orders.1042.shipped '{\"userId\":\"alice\"}'")
+	}
+	var body []byte
+	if len(args) == 2 {
+		body = []byte(args[1])
+	} else {
+		var err error
+		if body, err = io.ReadAll(io.LimitReader(os.Stdin, 8<<20)); err != nil {
+			return fmt.Errorf("read the event from standard input: %w", err)
+		}
+	}
+	url := cfg.NATSURL
+	if url == "" {
+		url = "nats://" + cfg.NATSListen
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	nc, err := nats.Connect(url, nats.Name("tidings publish"), nats.Timeout(3*time.Second))
+	if err != nil {
+		return fmt.Errorf("cannot connect to NATS at %s (TIDINGS_NATS_URL): %w; is tidings running?", url, err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	if err := ingest.Publish(ctx, js, args[0], body, nil); err != nil {
+		return err
+	}
+	fmt.Printf("published %d bytes to %s\n", len(body), args[0])
+	return nil
+}
+
+// token is `tidings token`.
+func token(cfg *config, args []string) error {
+	flags := flag.NewFlagSet("tidings token", flag.ContinueOnError)
+	user := flags.String("user", "", "the user ID, the token's sub")
+	groups := flags.String("groups", "", "the user's groups, separated by commas")
+	ttl := flags.Duration("ttl", time.Hour, "how long the token is good for")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	if *user == "" || flags.NArg() > 0 {
+		return errors.New("token needs a user: tidings token --user alice [--groups a,b] [--ttl 1h]")
+	}
+	var list []string
+	if *groups != "" {
+		list = strings.Split(*groups, ",")
+	}
+	text, err := cfg.Mint(*user, list, *ttl, time.Now())
+	if err != nil {
+		return err
+	}
+	fmt.Println(text)
+	return nil
+}
