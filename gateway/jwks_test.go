@@ -332,7 +332,19 @@ func TestJWKSOutageLater(t *testing.T) {
 	within(t, "the keys are gone", func() bool { _, err := a.VerifyWait(t.Context(), token); return err != nil })
 }
 
-// A thousand browsers with invented key names cause one fetch per gap; all of them are answered.
+func TestJWKSRedirects(t *testing.T) {
+	check := newJWKSClient(time.Second).CheckRedirect
+	for address, want := range map[string]bool{
+		"https://id.example.com/keys": true, "http://localhost:8080/keys": true, "http://127.0.0.1/keys": true,
+		"http://id.example.com/keys": false, "http://localhost.example.com/keys": false, "ftp://id.example.com/keys": false,
+	} {
+		if got := check(&http.Request{URL: mustURL(t, address)}, nil) == nil; got != want {
+			t.Errorf("redirect to %s: got followed %v, want %v", address, got, want)
+		}
+	}
+}
+
+// Hundreds of browsers with invented key names cause one fetch per gap; all of them are answered.
 func TestJWKSFlood(t *testing.T) {
 	is := testIssuer()
 	p := newProvider(t)

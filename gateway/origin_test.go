@@ -42,6 +42,7 @@ func TestOrigins(t *testing.T) {
 		{"goes on", listed, "https://a.example.org.evil.example", "ws.example.com", false},
 		{"dot alone", listed, "https://.example.org", "ws.example.com", false},
 		{"below, scheme", listed, "http://a.example.org", "ws.example.com", false},
+		{"below, scheme with the other's port", listed, "http://a.example.org:443", "ws.example.com", false},
 		{"below, port", listed, "https://a.example.net:8443", "ws.example.com", true},
 		{"below, other port", listed, "https://a.example.net", "ws.example.com", false},
 		{"extension", listed, "chrome-extension://abcdefgh", "ws.example.com", true},

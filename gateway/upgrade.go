@@ -96,7 +96,7 @@ func checkHandshake(r *http.Request) *refusal {
 	// 5. "A |Sec-WebSocket-Key| header field with a base64-encoded value that, when decoded, is 16 bytes in length."
 	case len(r.Header["Sec-Websocket-Key"]) != 1 || !isKey(r.Header["Sec-Websocket-Key"][0]):
 		return refuseKey
-	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+	case r.ContentLength != 0: // -1 in chunks
 		return refuseBody
 	}
 	return nil
