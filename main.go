@@ -101,11 +101,24 @@ func (c *config) load() error {
 	if err := envconfig.Process("tidings", c); err != nil {
 		var p *envconfig.ParseError
 		if errors.As(err, &p) {
-			return fmt.Errorf("%s is %q, which is not a %s: %w", p.KeyName, p.Value, p.TypeName, p.Err)
+			return fmt.Errorf("%s is %q, want %s", p.KeyName, p.Value, wants(p.TypeName))
 		}
 		return err
 	}
 	return c.Validate()
+}
+
+// wants says in words what a setting of a Go type looks like.
+func wants(typeName string) string {
+	switch typeName {
+	case "time.Duration":
+		return "a duration such as 25s, 10m or 24h"
+	case "bool":
+		return "true or false"
+	case "int", "int64":
+		return "a whole number"
+	}
+	return typeName
 }
 
 // Validate tells what is wrong with the settings, all of it.

@@ -82,9 +82,6 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 	if g.auth, err = NewAuthenticator(ctx, cfg.AuthConfig, n.Log); err != nil {
 		return nil, err
 	}
-	if g.rules.dev {
-		g.log.Warn("DEVELOPMENT MODE: no key is configured, so anyone on this machine is whoever they say they are")
-	}
 	if g.listener, g.address, err = netpoll.Listen(cfg.Listen); err != nil {
 		g.auth.Close()
 		return nil, fmt.Errorf("cannot listen on %s (TIDINGS_LISTEN): %w", cfg.Listen, err)
@@ -116,6 +113,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop(nil)
 	g.running = work
 	defer g.auth.Close()
+	if g.rules.dev {
+		g.log.Warn("DEVELOPMENT MODE: no key is configured, so anyone on this machine is whoever they say they are")
+	}
 
 	feedConn, err := g.connect("tidings-gateway")
 	if err != nil {
