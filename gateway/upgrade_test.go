@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+	"github.com/golang-jwt/jwt/v5"
 
 	"tidings/fanout/wire"
 )
@@ -445,6 +446,32 @@ func TestUpgradeAllocations(t *testing.T) {
 		if got > tt.most {
 			t.Errorf("%s: got %v allocations, want at most %v", tt.name, got, tt.most)
 		}
+	}
+}
+
+// A whole handshake as a browser makes it, but for the sockets: parse, check, verify, answer.
+func BenchmarkUpgrade(b *testing.B) {
+	cfg := authConfig(func(c *AuthConfig) { c.HMACSecret = testSecret })
+	rules, a := testUpgradeRules(b, cfg), mustAuth(b, cfg)
+	head := handshake("Origin: https://app.example.com", "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0", "Accept-Encoding: gzip, br",
+		"Accept-Language: en", "Cache-Control: no-cache", "Pragma: no-cache", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+		"Sec-WebSocket-Protocol: tidings.v1, bearer."+sign(b, jwt.SigningMethodHS256, []byte(testSecret), nil))
+	br, buf := bufio.NewReader(nil), make([]byte, 0, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		br.Reset(bytes.NewReader(head))
+		r, err := http.ReadRequest(br)
+		if err != nil {
+			b.Fatal(err)
+		}
+		up, ref := checkUpgrade(r, rules)
+		if ref != nil {
+			b.Fatal(ref.text)
+		}
+		if _, err := a.Verify(up.token); err != nil {
+			b.Fatal(err)
+		}
+		buf = appendSwitchingProtocols(buf[:0], up)
 	}
 }
 
