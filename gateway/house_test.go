@@ -164,7 +164,10 @@ func (h *house) coldGate(settings func(*Config)) *gate {
 // testLog shows the log of a test that fails.
 type testLog struct{ t *testing.T }
 
-func (l testLog) Write(b []byte) (int, error) { l.t.Log(strings.TrimSpace(string(b))); return len(b), nil }
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
 
 // metric is the sum of a metric over its labels that contain all the given values.
 func (g *gate) metric(name string, labels ...string) float64 {
