@@ -248,6 +248,7 @@ func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-
 				return "epoch", nil
 			}
 			lag, _ := f.shard.lag()
+			f.metrics.lag.WithLabelValues(strconv.Itoa(f.shard.id)).Set(float64(lag))
 			if lag == 0 {
 				f.current.Store(time.Now().UnixNano())
 			} else if quiet == f.head {

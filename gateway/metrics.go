@@ -37,6 +37,7 @@ type metrics struct {
 	refusals      *prometheus.CounterVec
 	latency       prometheus.Histogram
 	records       prometheus.Counter
+	lag           *prometheus.GaugeVec
 	badRecords    prometheus.Counter
 	feedRestarts  *prometheus.CounterVec
 	scans         prometheus.Counter
@@ -52,6 +53,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: "tidings_" + name, Help: help}, []string{label})
 	}
 	m := &metrics{
+		lag: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tidings_feed_lag_records", Help: "Records that the log had and the feed had not, when the log's leader was last asked.",
+		}, []string{"shard"}),
 		sessions: f.NewGauge(prometheus.GaugeOpts{
 			Name: "tidings_sessions", Help: "Browser connections, upgraded and not closed."}),
 		notifications: counter("notifications_sent_total", "Notifications given to sockets, catch-up included."),
