@@ -321,9 +321,12 @@ func (s *Session) check() {
 	s.reminder = 0
 	switch {
 	case s.due != 0 && now >= s.due:
-		if s.state == closing {
+		switch {
+		case s.state == closing:
 			s.destroy("")
-		} else {
+		case s.verifying:
+			s.close(closeOverloaded, "the token cannot be checked now")
+		default:
 			s.close(closeUnauthorized, "no token came in time")
 		}
 	case s.state == closing:
