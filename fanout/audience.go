@@ -112,7 +112,7 @@ func parseUsers(value string) ([]string, error) {
 		}
 		user, err := url.PathUnescape(item)
 		if err != nil {
-			return nil, fmt.Errorf("user ID %q: %w", item, err)
+			return nil, fmt.Errorf("user ID %.200q is not percent-encoded: %w", item, err)
 		}
 		if err := wire.CheckUser(user); err != nil {
 			return nil, err

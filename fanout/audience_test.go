@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"tidings/fanout/wire"
 	"tidings/ingest"
@@ -33,7 +34,7 @@ func TestDefaultAudience(t *testing.T) {
 		"header, array":          {` ["a,b", 3, "%41"]`, "", `{}`, []string{"%41", "3", "a,b"}, "", ""},
 		"header, nobody":         {" ", "", `{"userId":"alice"}`, nil, "", ""},
 		"extension":              {"", "dora,%61", `{"userId":"emil"}`, []string{"a", "dora"}, "", ""},
-		"header, broken escape":  {"alice,b%zz", "", `{}`, nil, "notify-users", `user ID "b%zz": invalid URL escape`},
+		"header, broken escape":  {"alice,b%zz", "", `{}`, nil, "notify-users", `user ID "b%zz" is not percent-encoded: invalid URL escape`},
 		"header, not UTF-8":      {"%ff", "", `{}`, nil, "notify-users", "not UTF-8"},
 		"header, too long":       {strings.Repeat("u", 129), "", `{}`, nil, "notify-users", "129 bytes"},
 		"header, broken array":   {`["a",`, "", `{}`, nil, "notify-users", "not a JSON array"},
@@ -72,6 +73,23 @@ func TestDefaultAudience(t *testing.T) {
 				t.Errorf("got %s, want the event's own type and data", show(got))
 			}
 		})
+	}
+}
+
+// The header of an event may have any length; what goes to the DLQ beside the event stays short.
+func TestLongHeaderInTheError(t *testing.T) {
+	e := newEvent("events.t", "")
+	e.Headers["notify-users"] = strings.Repeat("é", 100_000) + "%"
+	_, err := (*Rules)(nil).Evaluate(e)
+	var x *EvalError
+	if !errors.As(err, &x) {
+		t.Fatalf("got %v, want an EvalError", err)
+	}
+	if h := x.DeadLetterHeaders()["Tidings-Expression"]; len(h) > mostHeader+3 || !utf8.ValidString(h) || !strings.HasPrefix(h, "notify-users: é") {
+		t.Errorf("got %d bytes in the header: %.40s", len(h), h)
+	}
+	if len(err.Error()) > mostHeader {
+		t.Errorf("got an error of %d bytes", len(err.Error()))
 	}
 }
 

@@ -33,13 +33,13 @@ func (c Config) Validate() error {
 }
 
 // Log is the part of c that makes the streams, with what ingest has found out: the number of replicas and the duplicate
-// window, which are the same for all streams.
+// window, which are the same for all streams. The server wants no window longer than the age.
 func (c Config) Log(replicas int, duplicates time.Duration) LogConfig {
 	return LogConfig{
 		Shards:     c.Shards,
 		MaxAge:     c.LogMaxAge,
 		MaxBytes:   c.LogMaxBytes,
 		Replicas:   replicas,
-		Duplicates: duplicates,
+		Duplicates: min(duplicates, c.LogMaxAge),
 	}
 }

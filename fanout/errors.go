@@ -25,11 +25,21 @@ func (e *EvalError) Unwrap() error { return e.Err }
 // Is makes every EvalError an ingest.ErrPermanent.
 func (e *EvalError) Is(target error) bool { return target == ingest.ErrPermanent }
 
+// mostHeader bounds an expression in a header: of the default audience it is the event's own text, of any length.
+const mostHeader = 1000
+
 // DeadLetterHeaders go with the event to the DLQ. A header is one line, so the expression's white space is folded.
 func (e *EvalError) DeadLetterHeaders() map[string]string {
 	text := strings.Join(strings.Fields(e.Field+": "+e.Expression), " ")
 	return map[string]string{
 		"Tidings-Rule":       e.Rule,
-		"Tidings-Expression": strings.TrimSuffix(text, ":"),
+		"Tidings-Expression": strings.TrimSuffix(shorten(text), ":"),
 	}
+}
+
+func shorten(s string) string {
+	if len(s) <= mostHeader {
+		return s
+	}
+	return strings.ToValidUTF8(s[:mostHeader], "") + "…"
 }

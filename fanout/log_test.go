@@ -196,6 +196,9 @@ func TestConfig(t *testing.T) {
 			t.Errorf("got %v, want %q in it", err, name)
 		}
 	}
+	if got := (Config{LogMaxAge: time.Minute}).Log(1, 2*time.Minute).Duplicates; got != time.Minute {
+		t.Errorf("got a window of %s, want one no longer than the age", got)
+	}
 	want := LogConfig{Shards: 1, MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, Replicas: 3, Duplicates: time.Minute}
 	if got := good.Log(3, time.Minute); got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ const (
 
 	// ackWait is how long a single acknowledgement may take; nats.go alone would wait until the connection breaks.
 	ackWait = 10 * time.Second
+
+	defaultPayload = 1 << 20 // max_payload where it is not set
 
 	firstWait, mostWait = 50 * time.Millisecond, 2 * time.Second
 
@@ -62,8 +65,9 @@ func NewPublisher(js jetstream.JetStream, cfg LogConfig, log *slog.Logger, reg p
 // Shards is the number of shards of the log.
 func (p *Publisher) Shards() int { return p.cfg.Shards }
 
-// MaxMessage is what the server takes in one message, headers and body, in bytes.
-func (p *Publisher) MaxMessage() int { return int(p.js.Conn().MaxPayload()) }
+// MaxMessage is what the server takes in one message, headers and body, in bytes; before the first connection, the default of
+// all servers: an event must not be found too big because nobody was there to ask.
+func (p *Publisher) MaxMessage() int { return cmp.Or(int(p.js.Conn().MaxPayload()), defaultPayload) }
 
 // Publish stores the entries of e and returns nil when all are acknowledged. What could succeed later it tries again with the
 // same ids, for 30 s at least, then it returns an error that wraps ingest.ErrUnavailable; what cannot wraps ingest.ErrPermanent.

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/sync/semaphore"
 
 	"tidings/fanout/wire"
 	"tidings/ingest"
@@ -199,7 +200,9 @@ func TestOutage(t *testing.T) {
 				<-half
 			}
 			n.stop()
+			stopped := time.Now()
 			eventually(t, "publishing is tried again", func() bool { return testutil.ToFloat64(p.metrics.retries) >= 8 })
+			eventually(t, "the window has passed", func() bool { return time.Since(stopped) > window || window > time.Second })
 			n.start()
 			wg.Wait()
 			var all [][]Entry
@@ -209,6 +212,35 @@ func TestOutage(t *testing.T) {
 			eventually(t, "connected", js.Conn().IsConnected)
 			wantOnce(t, js, 2, all...)
 		})
+	}
+}
+
+// The Records are stored, but the acknowledgements are lost with the connection, and the next attempt succeeds only behind the
+// window: it must look first.
+func TestLostAcknowledgements(t *testing.T) {
+	n := startNode(t)
+	r := startRelay(t, n.opts.Port)
+	direct, js := n.connect(), connect(t, "nats://"+r.addr())
+	cfg := shortWindow(1)
+	if err := EnsureLog(context.Background(), direct, cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	p := NewPublisher(js, cfg, quiet(), nil)
+	e := freshEvent("1")
+	entries := entriesFor(t, e, 1, 5000)
+	r.muteServer(true)
+	done := make(chan error, 1)
+	go func() { done <- p.Publish(context.Background(), entries, e) }()
+	eventually(t, "all Records are stored", func() bool { return streamInfo(t, direct, "LOG_0").State.Msgs == uint64(len(entries)) })
+	r.cut()
+	forgets(t, direct, cfg.Duplicates)
+	r.muteServer(false)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	wantOnce(t, direct, 1, entries)
+	if got := testutil.ToFloat64(p.metrics.lookups.WithLabelValues("found")); got != float64(len(entries)) {
+		t.Errorf("got %v Records found in the log, want %d", got, len(entries))
 	}
 }
 
@@ -297,6 +329,8 @@ func TestRefused(t *testing.T) {
 func TestMoreThanMayBeInFlight(t *testing.T) {
 	js := startNode(t).connect()
 	p := newLog(t, js, logConfig(1))
+	const room = 3 << 20
+	p.flying = semaphore.NewWeighted(room)
 	data := []byte(`"` + strings.Repeat("x", 900_000) + `"`)
 	users := nameList(strings.Repeat("u", 100), 8000)
 	var wg sync.WaitGroup
@@ -320,7 +354,7 @@ func TestMoreThanMayBeInFlight(t *testing.T) {
 	}
 	wg.Wait()
 	wantOnce(t, js, 1, all...)
-	if !p.flying.TryAcquire(inFlight) {
+	if !p.flying.TryAcquire(room) {
 		t.Error("room in flight was not given back")
 	}
 }
