@@ -11,7 +11,7 @@ import (
 
 var (
 	errDisconnected = errors.New("not connected to NATS")
-	errAckTimeout   = errors.New("no acknowledgement from NATS in 10 s")
+	errAckTimeout   = errors.New("no acknowledgement from NATS in 5 s")
 )
 
 // flight is one attempt at publishing entries: sent in order and without waiting for each acknowledgement, as far as the bytes

@@ -79,7 +79,9 @@ func (s search) run(ctx context.Context, found map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	it, err := c.Messages()
+	// Without a sign of life for twice this long it makes another consumer, perhaps on another replica: one on a server
+	// that has just come back may stay silent.
+	it, err := c.Messages(jetstream.PullHeartbeat(500 * time.Millisecond))
 	if err != nil {
 		return err
 	}

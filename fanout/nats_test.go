@@ -123,7 +123,7 @@ func readLog(t *testing.T, js jetstream.JetStream, shards int) []stored {
 		if err != nil {
 			t.Fatal(err)
 		}
-		it, err := c.Messages()
+		it, err := c.Messages(jetstream.PullHeartbeat(500 * time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,8 +20,9 @@ const (
 	// patience is how long one Publish goes on trying: three elections of 4 to 9 s. Then the source has its turn.
 	patience = 30 * time.Second
 
-	// ackWait is how long a single acknowledgement may take; nats.go alone would wait until the connection breaks.
-	ackWait = 10 * time.Second
+	// ackWait is how long a single acknowledgement may take. A leader that dies takes some with it; nats.go alone would wait for
+	// them until the connection breaks.
+	ackWait = 5 * time.Second
 
 	defaultPayload = 1 << 20 // max_payload where it is not set
 
