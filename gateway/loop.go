@@ -170,6 +170,7 @@ func (l *loop) adopt(fd int) (*slot, error) {
 // release gives a descriptor up. It is the only place where a slot is emptied; the caller closes the descriptor, or hands
 // it on.
 func (l *loop) release(fd int) {
+	l.poller.Forget(fd)
 	l.slots[fd] = slot{}
 	l.open--
 }

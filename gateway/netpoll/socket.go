@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 package netpoll
 
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -52,23 +51,6 @@ func Detach(c interface{ File() (*os.File, error) }) (fd int, err error) {
 	return fd, nil
 }
 
-// Accept takes one connection from a listening descriptor: non-blocking, no delay. ErrAgain means there is none.
-func Accept(listener int) (fd int, err error) {
-	for {
-		fd, _, err = unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
-			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a failure costs delay only
-			return fd, nil
-		case unix.EINTR, unix.ECONNABORTED: // gone before we took it; look for the next
-			continue
-		case unix.EAGAIN:
-			return -1, ErrAgain
-		}
-		return -1, fmt.Errorf("accept: %w", err)
-	}
-}
-
 // Conn makes an ordinary net.Conn of the descriptor, which it takes over.
 func Conn(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "socket")
@@ -92,54 +74,8 @@ func Read(fd int, b []byte) (int, error) {
 	}
 }
 
-// Write writes what there is room for, which may be less than b. A broken connection gives an error, never a signal.
-func Write(fd int, b []byte) (int, error) {
-	for {
-		n, err := unix.SendmsgN(fd, b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-		switch err {
-		case nil:
-			return n, nil
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN, unix.ENOBUFS:
-			return 0, ErrAgain
-		}
-		return 0, err
-	}
-}
-
 // CloseWrite ends our direction: the peer reads end of stream behind what was written.
 func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
 // Close closes the descriptor. EINTR counts as closed: the number may be somebody else's by now.
 func Close(fd int) { unix.Close(fd) }
-
-// LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window.
-// Without it a stalled peer's send buffer grows to megabytes.
-func LimitUnsent(fd, bytes int) error {
-	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
-}
-
-// Remote is the peer's address.
-func Remote(fd int) netip.AddrPort {
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
-}
-
-// Unread is the number of bytes received and not yet read.
-func Unread(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if err != nil {
-		return 0
-	}
-	return n
-}

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && !tidings_poll
 
 package netpoll
 
@@ -13,16 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// Event is what happened to one descriptor. Several may be true; Hangup means that both directions are over or the socket
-// failed, and what it has received may still be readable.
-type Event struct {
-	FD       int32
-	Gen      uint32
-	Readable bool
-	Writable bool
-	Hangup   bool
-}
 
 // Poller is one epoll instance. Wait belongs to one goroutine; the other methods may be called by any.
 type Poller struct {
@@ -101,7 +91,10 @@ func (p *Poller) Watch(fd int, gen uint32, input, output bool) error {
 	return p.ctl(unix.EPOLL_CTL_MOD, fd, gen, events)
 }
 
-// Remove stops watching fd. Closing a descriptor that has no duplicate does the same.
+// Forget is called before fd is closed. There is nothing to do: closing a descriptor that has no duplicate takes it out.
+func (p *Poller) Forget(fd int) {}
+
+// Remove stops watching fd, which stays open.
 func (p *Poller) Remove(fd int) error {
 	return p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
 }
