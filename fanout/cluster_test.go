@@ -69,7 +69,7 @@ func TestClusterLosesItsLeader(t *testing.T) {
 	js := connect(t, nodes[0].srv.ClientURL()+","+nodes[1].srv.ClientURL()+","+nodes[2].srv.ClientURL())
 	p := newLog(t, js, cfg)
 
-	const events = 150
+	const events = 90
 	all := make([][]Entry, events)
 	publish := func(redelivered bool, after func(i int)) {
 		for i := range events {
