@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +41,9 @@ func (s *Session) receive(b []byte) {
 	s.in = nil
 	for f, err := range r.Frames(b) {
 		if err != nil {
+			s.ended = true
 			s.close(CloseCode(err.Code), err.Reason)
+			s.hangUp() // where ours was written before
 			break
 		}
 		if !f.Op.IsControl() {
@@ -90,9 +93,7 @@ func (s *Session) frame(f frame.Frame) {
 func (s *Session) closeAnswer(payload []byte) {
 	s.ended = true
 	if s.state == closing {
-		if s.out == nil {
-			s.destroy("")
-		}
+		s.hangUp()
 		return
 	}
 	s.leaveShard()
@@ -104,11 +105,7 @@ func (s *Session) closeAnswer(payload []byte) {
 		s.out.drop(0)
 	}
 	s.sendControl(frame.AppendClose(nil, frame.CloseCode(payload), ""))
-	if s.state == closing && s.out == nil {
-		s.flushed()
-	} else if s.state == closing {
-		s.watch()
-	}
+	s.hangUp()
 }
 
 // flooding counts a frame, and tells whether it is one too many in its second. Twice the rate is let through at a second's edge.
@@ -130,8 +127,8 @@ type request struct {
 
 func (s *Session) text(payload []byte) {
 	s.loop.gate.metrics.frames.Inc()
-	var r request
-	if err := json.Unmarshal(payload, &r); err != nil {
+	r, ok := readRequest(payload)
+	if !ok {
 		if s.dialect == tidingsV1 {
 			s.close(closeProtocol, `not a JSON object such as {"type":"auth","token":"..."}`)
 		}
@@ -143,6 +140,16 @@ func (s *Session) text(payload []byte) {
 	case s.dialect == tidingsV1 && r.Type == "auth" && !s.loop.gate.auth.DevMode():
 		s.authenticate(r.Token)
 	}
+}
+
+// readRequest is false for what is not a JSON object. A field of another type than ours is as good as absent.
+func readRequest(payload []byte) (r request, ok bool) {
+	err := json.Unmarshal(payload, &r)
+	var field *json.UnmarshalTypeError
+	if err != nil && !(errors.As(err, &field) && field.Field != "") {
+		return r, false
+	}
+	return r, bytes.HasPrefix(bytes.TrimLeft(payload, " \t\r\n"), []byte("{")) // null is no error
 }
 
 // authenticate checks a token: the first one, or one that takes the place of the one before.

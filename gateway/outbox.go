@@ -155,10 +155,8 @@ func (s *Session) writable() {
 	s.out = nil
 	s.beat = s.loop.sec + s.rhythm()
 	s.watch()
-	switch {
-	case s.state == closing:
-		s.flushed()
-	case s.state == joining:
+	s.hangUp()
+	if s.state == joining {
 		s.step()
 	}
 }

@@ -36,7 +36,7 @@ type Session struct {
 	state     state
 	pinged    bool   // a ping is not answered yet
 	verifying bool   // a token is with the identity provider
-	ended     bool   // the browser will send nothing more
+	ended     bool   // the browser's close frame, or its mistake, was the last that counts
 	life      uint32 // of the shard, when pos was true
 	pos       uint64 // it has everything up to here, once the outbox is written
 	in        *frame.Reader
@@ -250,20 +250,17 @@ func (s *Session) close(code CloseCode, reason string) {
 		s.out.drop(0)
 	}
 	s.sendControl(frame.AppendClose(nil, ws.StatusCode(code), reason))
-	if s.state == closing && s.out == nil && s.loop.cork.session != s {
-		s.flushed()
-	}
+	s.hangUp()
 }
 
-// flushed is when our close frame is written.
-func (s *Session) flushed() {
-	if s.ended { // the browser's came before ours: RFC 6455, 7.1.1, "the server MUST close the TCP connection first"
-		s.destroy("")
-		return
+// hangUp ends our direction when our close frame is written and the browser has said its last, in whatever order. RFC 6455,
+// 7.1.1: "the underlying TCP connection, in most normal cases, SHOULD be closed first by the server", by shutdown, reading to the
+// end, and close. What still comes is thrown away: closing on unread bytes would reset the connection, and could take the
+// close frame with it.
+func (s *Session) hangUp() {
+	if s.state == closing && s.ended && s.out == nil && s.loop.cork.session != s {
+		netpoll.CloseWrite(int(s.fd)) // an error is the browser's leaving
 	}
-	// What the browser still sends is read and thrown away: closing on unread bytes would reset the connection, and with it
-	// the close frame on its way. Its own close frame, or its end of stream, ends that.
-	s.beat = 0
 }
 
 func (s *Session) leaveShard() {
@@ -294,7 +291,7 @@ func (s *Session) destroy(cause string) {
 
 // watch asks the poller for what the session can use.
 func (s *Session) watch() {
-	if err := s.loop.poller.Watch(int(s.fd), s.gen, !s.ended, s.out != nil); err != nil {
+	if err := s.loop.poller.Watch(int(s.fd), s.gen, true, s.out != nil); err != nil {
 		s.destroy(causeGone)
 	}
 }
