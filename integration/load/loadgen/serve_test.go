@@ -1,0 +1,238 @@
+//go:build linux
+
+package loadgen
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serverOf answers every connection with f, and gives the address.
+func serverOf(t *testing.T, f func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				c.SetDeadline(time.Now().Add(20 * time.Second))
+				f(c)
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	return "ws://" + l.Addr().String() + "/ws"
+}
+
+// upgraded is a connection of which the handshake is done.
+func upgraded(f func(net.Conn)) func(net.Conn) {
+	return func(c net.Conn) {
+		u := ws.Upgrader{Protocol: func(p []byte) bool { return string(p) == "tidings.v1" }}
+		if _, err := u.Upgrade(c); err == nil {
+			f(c)
+		}
+	}
+}
+
+func text(s string) []byte { return ws.MustCompileFrame(ws.NewTextFrame([]byte(s))) }
+
+// untilClosed keeps a connection, and takes what comes.
+func untilClosed(c net.Conn) { io.Copy(io.Discard, c) }
+
+// driver is one process of a Fleet, within this one.
+type driver struct {
+	t   *testing.T
+	in  *io.PipeWriter
+	out *json.Decoder
+}
+
+func drive(t *testing.T, cfg Config) *driver {
+	t.Helper()
+	cfg.Of, cfg.Users, cfg.Rate = 1, max(cfg.Users, 1), max(cfg.Rate, 1000)
+	in, commands := io.Pipe()
+	answers, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(in, out) }()
+	t.Cleanup(func() {
+		commands.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	if err := json.NewEncoder(commands).Encode(cfg); err != nil {
+		t.Fatal(err)
+	}
+	return &driver{t, commands, json.NewDecoder(answers)}
+}
+
+func (d *driver) ask(c command) (r Report) {
+	d.t.Helper()
+	if err := json.NewEncoder(d.in).Encode(c); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.out.Decode(&r); err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+// until asks for reports until one is as it should be.
+func (d *driver) until(good func(Report) bool) (r Report) {
+	d.t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if r = d.ask(command{Do: "report"}); good(r) {
+			return r
+		}
+	}
+	d.t.Fatalf("not in time: %+v", r)
+	return r
+}
+
+const welcome = `{"type":"welcome","cursor":"0.1.0"}`
+
+func TestDeliveriesAreCountedAndTimed(t *testing.T) {
+	const way = 50 * time.Millisecond
+	sent := `{"type":"notification","data":{` + string(Stamp(nil, time.Now().Add(-way).UnixNano())) + `}}`
+	for _, c := range []struct {
+		name  string
+		write func(c net.Conn, b []byte)
+	}{
+		{"in one segment", func(c net.Conn, b []byte) { c.Write(b) }},
+		{"byte by byte", func(c net.Conn, b []byte) {
+			for i := range b {
+				c.Write(b[i : i+1])
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			target := serverOf(t, upgraded(func(conn net.Conn) {
+				c.write(conn, bytes.Join([][]byte{text(welcome), text(sent), text(`{"cursor":"0.1.2"}`), text(sent), text(`{"type":"reset"}`)}, nil))
+				untilClosed(conn)
+			}))
+			d := drive(t, Config{Target: target, Subprotocol: "tidings.v1"})
+			if r := d.ask(command{Do: "open", Tabs: 5, Within: 10 * time.Second}); r.Open != 5 || r.Failed != 0 {
+				t.Fatalf("got %+v, want 5 open", r)
+			}
+			r := d.until(func(r Report) bool { return r.Deliveries == 10 && r.Resets == 5 })
+			if got := time.Duration(r.Ways.Quantile(0.01)); got < way || r.Max < int64(got)*9/10 || r.First > r.Last {
+				t.Errorf("got the shortest way %v, longest %v, first %d, last %d; want %v or more", got, time.Duration(r.Max), r.First, r.Last, way)
+			}
+			if r = d.ask(command{Do: "reset"}); r.Deliveries != 0 || r.Resets != 0 || r.Open != 5 {
+				t.Errorf("after reset: got %+v, want 5 open and nothing else", r)
+			}
+			if r = d.ask(command{Do: "report"}); len(r.Ways) != 0 {
+				t.Errorf("after reset: got %d ways", len(r.Ways))
+			}
+		})
+	}
+}
+
+func TestOpenGoesOnWhereItStopped(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	target := serverOf(t, func(c net.Conn) {
+		u := ws.Upgrader{OnRequest: func(uri []byte) error {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[string(uri)]++
+			return nil
+		}}
+		if _, err := u.Upgrade(c); err == nil {
+			untilClosed(c)
+		}
+	})
+	d := drive(t, Config{Target: target, Users: 2})
+	for _, n := range []int{2, 6} {
+		if r := d.ask(command{Do: "open", Tabs: n, Within: 10 * time.Second}); r.Open != n {
+			t.Fatalf("got %+v, want %d open", r, n)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 2 || seen["/ws?user="+User(0)] != 3 || seen["/ws?user="+User(1)] != 3 {
+		t.Errorf("got %v, want three tabs of each of two users", seen)
+	}
+}
+
+func TestPingsAreAnswered(t *testing.T) {
+	got := make(chan ws.Frame, 1)
+	target := serverOf(t, upgraded(func(c net.Conn) {
+		c.Write(append(text(welcome), ws.MustCompileFrame(ws.NewPingFrame([]byte("still there?")))...))
+		f, err := ws.ReadFrame(c)
+		if err == nil {
+			got <- ws.UnmaskFrame(f)
+		}
+		untilClosed(c)
+	}))
+	drive(t, Config{Target: target, Subprotocol: "tidings.v1"}).ask(command{Do: "open", Tabs: 1, Within: 10 * time.Second})
+	select {
+	case f := <-got:
+		if f.Header.OpCode != ws.OpPong || string(f.Payload) != "still there?" {
+			t.Errorf("got opcode %v with %q, want a pong with the ping's payload", f.Header.OpCode, f.Payload)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("no pong came")
+	}
+}
+
+func TestWhatGoesWrongIsSaid(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    func(net.Conn)
+		want string
+	}{
+		{"refused", func(c net.Conn) {
+			ws.ReadHeader(c) // some of the request, so that closing does not overtake the answer
+			c.Write([]byte("HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nwho?"))
+			untilClosed(c)
+		}, "401"},
+		{"closed with a code", upgraded(func(c net.Conn) {
+			c.Write(ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(4401, "the token has expired"))))
+			untilClosed(c)
+		}), `4401 "the token has expired"`},
+		{"ended", upgraded(func(net.Conn) {}), "ended"},
+		{"silent", untilClosed, "in time"},
+		{"not the key's answer", func(c net.Conn) {
+			c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\n\r\n"))
+			untilClosed(c)
+		}, "Sec-WebSocket-Accept"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := drive(t, Config{Target: serverOf(t, c.f), Subprotocol: "tidings.v1"})
+			r := d.ask(command{Do: "open", Tabs: 1, Within: time.Second})
+			if r.Open != 0 || r.Failed != 1 || !strings.Contains(r.Error, c.want) {
+				t.Errorf("got %+v, want one failure that says %q", r, c.want)
+			}
+		})
+	}
+	t.Run("nobody listens", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		d := drive(t, Config{Target: "ws://" + l.Addr().String()})
+		if r := d.ask(command{Do: "open", Tabs: 1, Within: time.Second}); r.Failed != 1 || !strings.Contains(r.Error, "refused") {
+			t.Errorf("got %+v, want a refused connection", r)
+		}
+	})
+}

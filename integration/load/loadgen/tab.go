@@ -1,0 +1,186 @@
+//go:build linux
+
+package loadgen
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tidings/gateway/netpoll"
+)
+
+// tab is one connection. It holds bytes only while a frame came in parts.
+type tab struct {
+	gen   uint32
+	state tabState
+	user  int32
+	part  []byte
+}
+
+type tabState byte
+
+const (
+	absent     tabState = iota
+	connecting          // until the socket is writable
+	greeting            // until the answer to the handshake is read
+	welcoming           // until the first text frame, where the subprotocol has one
+	opened
+)
+
+// event is what the poller says of a tab's socket.
+func (g *generator) event(ev *netpoll.Event) {
+	fd := int(ev.FD)
+	if fd >= len(g.tabs) || g.tabs[fd].gen != ev.Gen {
+		return // closed in this turn
+	}
+	t := &g.tabs[fd]
+	if t.state == connecting {
+		if ev.Writable || ev.Hangup {
+			g.greet(fd, t)
+		}
+		return
+	}
+	if ev.Readable || ev.Hangup {
+		g.readable(fd, t)
+	}
+}
+
+// greet sends the request. It fits into the empty buffer of a new socket.
+func (g *generator) greet(fd int, t *tab) {
+	err := connected(fd)
+	var request []byte
+	if err == nil {
+		request, err = g.handshake.request(User(int(t.user)))
+	}
+	if err == nil {
+		err = g.poller.Watch(fd, t.gen, true, false)
+	}
+	if err == nil {
+		_, err = netpoll.Write(fd, request)
+	}
+	if err != nil {
+		g.fail(fd, err)
+		return
+	}
+	t.state = greeting
+}
+
+func (g *generator) readable(fd int, t *tab) {
+	n, err := netpoll.Read(fd, g.buf)
+	now := time.Now().UnixNano()
+	switch {
+	case errors.Is(err, netpoll.ErrAgain):
+		return
+	case err == nil && n == 0:
+		err = errors.New("the server ended the connection")
+		fallthrough
+	case err != nil:
+		g.fail(fd, err)
+		return
+	}
+	b := g.buf[:n]
+	if len(t.part) > 0 {
+		b = append(t.part, b...)
+	}
+	rest, err := g.receive(fd, t, b, now)
+	if err != nil {
+		g.fail(fd, err)
+		return
+	}
+	t.part = nil
+	if len(rest) > 0 {
+		t.part = bytes.Clone(rest)
+	}
+}
+
+// receive takes what is complete off b and gives what is not.
+func (g *generator) receive(fd int, t *tab, b []byte, now int64) (rest []byte, err error) {
+	if t.state == greeting {
+		size, err := checkAnswer(b)
+		if size == 0 || err != nil {
+			return b, err
+		}
+		b = b[size:]
+		t.state = welcoming
+		if g.cfg.Subprotocol == "" {
+			g.welcomed(t)
+		}
+	}
+	for {
+		op, payload, size, err := cutFrame(b)
+		if size == 0 || err != nil {
+			return b, err
+		}
+		if err := g.frame(fd, t, op, payload, now); err != nil {
+			return nil, err
+		}
+		b = b[size:]
+	}
+}
+
+var resetText = []byte(`"type":"reset"`)
+
+func (g *generator) frame(fd int, t *tab, op byte, payload []byte, now int64) error {
+	switch op {
+	case opText:
+		switch at, ok := stamp(payload); {
+		case ok:
+			g.delivered(at, now)
+		case t.state == welcoming:
+			g.welcomed(t)
+		case bytes.Contains(payload, resetText):
+			g.report.Resets++
+		}
+	case opPing:
+		g.pong = appendPong(g.pong[:0], payload[:min(len(payload), 125)])
+		netpoll.Write(fd, g.pong) // a pong that does not fit says that the server does not read
+	case opClose:
+		code := 1005 // RFC 6455, 7.1.5: "no status code was actually present"
+		if len(payload) >= 2 {
+			code, payload = int(binary.BigEndian.Uint16(payload)), payload[2:]
+		}
+		return fmt.Errorf("the server closed with %d %q", code, payload)
+	}
+	return nil
+}
+
+func (g *generator) welcomed(t *tab) {
+	t.state = opened
+	g.opening--
+	g.report.Open++
+}
+
+func (g *generator) delivered(at, now int64) {
+	r := &g.report
+	if r.Deliveries == 0 {
+		r.First = now
+	}
+	r.Deliveries++
+	r.Last = now
+	r.Max = max(r.Max, now-at)
+	g.ways[min(bucket(now-at), len(g.ways)-1)]++
+}
+
+// fail is the only place where a tab ends.
+func (g *generator) fail(fd int, err error) {
+	if g.tabs[fd].state == opened {
+		g.report.Open--
+	} else {
+		g.opening--
+	}
+	g.tabs[fd] = tab{}
+	unix.Close(fd)
+	g.failed(err)
+}
+
+func (g *generator) failed(err error) {
+	g.report.Failed++
+	if g.report.Error == "" {
+		g.report.Error = err.Error()
+	}
+}

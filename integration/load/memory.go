@@ -1,0 +1,66 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// memory is what a server's process holds, in bytes.
+type memory struct {
+	Resident int64 // as the kernel counts it
+	Live     int64 // Go's heap behind a collection, and stacks
+}
+
+// memoryOf takes a server's memory after a rest and two collections: the first leaves what sync.Pool still holds.
+func memoryOf(ctx context.Context, s *server, rest time.Duration) (m memory, err error) {
+	if err := pause(ctx, rest/2); err != nil {
+		return m, err
+	}
+	for range 2 {
+		if m.Live, err = live(ctx, s.admin); err != nil {
+			return m, err
+		}
+	}
+	if err := pause(ctx, rest/2); err != nil { // the runtime gives back what it does not need, in the background
+		return m, err
+	}
+	m.Resident, err = s.procs[0].resident()
+	return m, err
+}
+
+var memStats = regexp.MustCompile(`(?m)^# (HeapAlloc|Stack) = (\d+)`)
+
+// live asks pprof for a collection, and for runtime.MemStats behind it.
+func live(ctx context.Context, admin string) (bytesLive int64, err error) {
+	var text bytes.Buffer
+	if err := get(ctx, "http://"+admin+"/debug/pprof/heap?gc=1&debug=1", &text); err != nil {
+		return 0, err
+	}
+	found := memStats.FindAllSubmatch(text.Bytes(), -1)
+	if len(found) != 2 {
+		return 0, fmt.Errorf("pprof of %s lists %d of HeapAlloc and Stack, want both", admin, len(found))
+	}
+	for _, f := range found {
+		n, err := strconv.ParseInt(string(f[2]), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		bytesLive += n
+	}
+	return bytesLive, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
