@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 
@@ -39,7 +40,9 @@ func (l *loop) greet(fd int) {
 // check is the wheel's reminder.
 func (g *greeting) check() {
 	if g.loop.sec >= g.due {
-		g.loop.gate.metrics.refusals.WithLabelValues("timeout").Inc()
+		if !g.leave { // else it was counted before
+			g.loop.gate.metrics.refusals.WithLabelValues("timeout").Inc()
+		}
 		g.close()
 		return
 	}
@@ -69,10 +72,10 @@ func (g *greeting) readable() {
 	}
 	end := bytes.Index(b, endOfHead)
 	switch {
-	case end >= 0 && isUpgradePath(b):
+	case end >= 0 && end <= maxRequest && isUpgradePath(b):
 		g.upgrade(b, end+len(endOfHead))
 	case end >= 0 || len(b) > maxRequest:
-		g.handOn(b)
+		g.handOn(b) // net/http refuses what is too large
 	case len(g.buf) == 0:
 		g.buf = bytes.Clone(b)
 	}
@@ -116,7 +119,7 @@ func (g *greeting) handOn(b []byte) {
 		g.loop.gate.log.Warn("cannot serve a connection", "error", err)
 		return
 	}
-	if !g.loop.gate.pages.give(conn, bytes.Clone(b)) {
+	if !g.loop.gate.pages.give(conn.(*net.TCPConn), bytes.Clone(b)) {
 		conn.Close()
 	}
 }

@@ -1,11 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -21,13 +22,14 @@ type pages struct {
 	conns  chan net.Conn
 	done   chan struct{}
 	once   sync.Once
+	turn   atomic.Uint32 // whose it is among the loops to take a connection back
 }
 
 func newPages(g *Gateway, others http.Handler) *pages {
 	p := &pages{gate: g, conns: make(chan net.Conn, 64), done: make(chan struct{})}
 	r := chi.NewRouter()
-	r.Get("/ws", p.upgrade)
-	r.Get("/websocket/*", p.upgrade)
+	r.HandleFunc("/ws", p.upgrade)
+	r.HandleFunc("/websocket/*", p.upgrade)
 	if others != nil {
 		r.Mount("/", p.guard(others))
 	}
@@ -50,7 +52,7 @@ func (p *pages) stop() {
 }
 
 // give hands a connection over with the bytes that were read of it. It is false when the pages are closed or too busy.
-func (p *pages) give(conn net.Conn, read []byte) bool {
+func (p *pages) give(conn *net.TCPConn, read []byte) bool {
 	select {
 	case <-p.done:
 		return false
@@ -115,14 +117,15 @@ func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer conn.Close() // the loop works on a duplicate
-	rest, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	fd, err := detach(conn)
+	begun := conn.(*begunConn)
+	rest, _ := rw.Reader.Peek(rw.Reader.Buffered()) // cannot fail: they are there
+	rest = append(bytes.Clone(rest), begun.read...)
+	fd, err := netpoll.Detach(begun.TCPConn)
 	if err != nil {
 		p.gate.log.Warn("cannot take over a connection", "error", err)
 		return
 	}
-	rest = append([]byte(nil), rest...)
-	l := p.gate.loops[int(p.gate.nextSession())%len(p.gate.loops)]
+	l := p.gate.loops[int(p.turn.Add(1))%len(p.gate.loops)]
 	if !l.call(func() {
 		c, err := l.adopt(fd)
 		if err != nil {
@@ -135,21 +138,10 @@ func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func detach(conn net.Conn) (int, error) {
-	if b, ok := conn.(*begunConn); ok {
-		conn = b.Conn
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return -1, errors.New("not a TCP connection")
-	}
-	return netpoll.Detach(tcp)
-}
-
 // begunConn is a connection of which something was read already.
 type begunConn struct {
-	net.Conn
-	read []byte
+	*net.TCPConn // for its CloseWrite too: without it net/http resets the connection behind a refusal
+	read         []byte
 }
 
 func (c *begunConn) Read(b []byte) (int, error) {
@@ -158,5 +150,5 @@ func (c *begunConn) Read(b []byte) (int, error) {
 		c.read = c.read[n:]
 		return n, nil
 	}
-	return c.Conn.Read(b)
+	return c.TCPConn.Read(b)
 }

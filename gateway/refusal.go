@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // refusal is the answer to a request that does not become a WebSocket. Its texts are constants: nothing that a client sent
@@ -57,7 +58,7 @@ func (f *refusal) append(dst []byte) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, http.StatusText(f.status)...)
 	dst = append(dst, "\r\nConnection: "...)
-	dst = append(dst, f.connection()...)
+	dst = append(dst, strings.Join(f.connection(), ", ")...)
 	for i := 0; i < len(f.header); i += 2 {
 		dst = append(dst, "\r\n"...)
 		dst = append(dst, f.header[i]...)
@@ -74,7 +75,7 @@ func (f *refusal) append(dst []byte) []byte {
 // ServeHTTP is append for net/http.
 func (f *refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
-	h.Set("Connection", f.connection())
+	h["Connection"] = f.connection()
 	for i := 0; i < len(f.header); i += 2 {
 		h[f.header[i]] = []string{f.header[i+1]}
 	}
@@ -85,10 +86,10 @@ func (f *refusal) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 // connection names the Upgrade header where there is one. RFC 9110, 7.8: "A sender of Upgrade MUST also send an "Upgrade"
-// connection option in the Connection header field".
-func (f *refusal) connection() string {
+// connection option in the Connection header field". net/http closes when the first value is "close".
+func (f *refusal) connection() []string {
 	if f.status == http.StatusUpgradeRequired {
-		return "Upgrade, close"
+		return []string{"close", "Upgrade"}
 	}
-	return "close"
+	return []string{"close"}
 }

@@ -364,8 +364,8 @@ func TestRefusals(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		ref.ServeHTTP(w, nil)
-		resp.Header.Del("Content-Length")               // net/http adds it later
-		resp.Header.Set("Connection", ref.connection()) // the reader has taken "close" out
+		resp.Header.Del("Content-Length")            // net/http adds it later
+		resp.Header["Connection"] = ref.connection() // the reader has taken "close" out
 		served := http.Header{}
 		for name, values := range w.Header() {
 			served[http.CanonicalHeaderKey(name)] = values
@@ -375,7 +375,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	if b := string(refuseWSVersion.append(nil)); !strings.Contains(b, "HTTP/1.1 426 Upgrade Required\r\n") ||
-		!strings.Contains(b, "\r\nSec-WebSocket-Version: 13\r\n") || !strings.Contains(b, "\r\nConnection: Upgrade, close\r\n") {
+		!strings.Contains(b, "\r\nSec-WebSocket-Version: 13\r\n") || !strings.Contains(b, "\r\nConnection: close, Upgrade\r\n") {
 		t.Errorf("refused version: got\n%s", b)
 	}
 	if b := string(refuseMethod.append(nil)); !strings.Contains(b, "\r\nAllow: GET\r\n") {
