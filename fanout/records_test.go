@@ -82,7 +82,7 @@ func wantSubject(r wire.Record, shard int) string {
 
 func TestIDsAndSubjects(t *testing.T) {
 	n := &Notification{Rule: "r", Kind: "k", Data: []byte("1"), Audience: Audience{
-		Users: []string{"alice", "bob"}, Groups: []string{"ops"}, // alice: shard 3 of 4, partition 11; bob: shard 0, partition 9
+		Users: []string{"alice", "bob"}, Groups: []string{"ops"}, // alice: shard 3 of 4, partition 13; bob: shard 0, partition 12
 	}}
 	const key = "0123456789abcdef0123456789abcdef"
 	tests := map[string]struct {
@@ -90,9 +90,9 @@ func TestIDsAndSubjects(t *testing.T) {
 		shards   int
 		want     []string // subject and id
 	}{
-		"one user":               {Audience{Users: []string{"alice"}}, 1, []string{"log.0.11 r.0.0"}},
+		"one user":               {Audience{Users: []string{"alice"}}, 1, []string{"log.0.13 r.0.0"}},
 		"two users, one shard":   {Audience{Users: []string{"alice", "bob"}}, 1, []string{"log.0.m r.0.0"}},
-		"two users, four shards": {Audience{Users: []string{"alice", "bob"}}, 4, []string{"log.0.9 r.0.0", "log.3.11 r.3.0"}},
+		"two users, four shards": {Audience{Users: []string{"alice", "bob"}}, 4, []string{"log.0.12 r.0.0", "log.3.13 r.3.0"}},
 		"a group, two shards":    {Audience{Groups: []string{"ops"}}, 2, []string{"log.0.m r.0.ga92c36e66a25ee99ff86", "log.1.m r.1.ga92c36e66a25ee99ff86"}},
 		"all":                    {Audience{All: true, Users: []string{"alice"}}, 2, []string{"log.0.m r.0.a", "log.1.m r.1.a"}},
 	}

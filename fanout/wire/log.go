@@ -35,14 +35,18 @@ func Shard(user string, shards int) int {
 	return int(h % uint32(shards))
 }
 
-// Partition is the user's partition within the shard: the upper half of FNV-1a, 64 bits, modulo Partitions. It is a second
-// hash, so that the users of one shard still spread over all partitions.
+// Partition is the user's partition within the shard: FNV-1a, 64 bits, mixed once more (the middle of MurmurHash3's finalizer),
+// modulo Partitions. It is a second hash, so that the users of one shard still spread over all partitions; unmixed, IDs that are
+// counted up would fill the partitions with 0.1 to 2.1 times the mean, mixed with 0.92 to 1.08.
 func Partition(user string) int {
 	h := uint64(14695981039346656037)
 	for i := range len(user) {
 		h = (h ^ uint64(user[i])) * 1099511628211
 	}
-	return int((h >> 32) % Partitions)
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	return int(h % Partitions)
 }
 
 // Epoch tells one incarnation of a log stream from another: the stream's time of creation in milliseconds plus the
