@@ -226,6 +226,7 @@ func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
 	if err != nil {
 		return err
 	}
+	defer js.CleanupPublisher()
 	h.pages.Store(&js)
 
 	admin := &http.Server{Handler: h.adminPages(), ReadHeaderTimeout: 10 * time.Second}
