@@ -1,0 +1,235 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The size of the world that TestExactness plays in.
+const (
+	users      = 500
+	teams      = 12
+	aggregates = 64
+	events     = 8000
+	writers    = 8    // goroutines that publish, each all events of its own aggregates
+	held       = 6400 // events behind these wait until all that is killed is back
+)
+
+// worldRules say the same as audienceOf, in the language of the product.
+const worldRules = `rules:
+  - name: people
+    subject: events.thing.*.people
+    users: event.data.users
+    exclude: { users: event.data.except }
+    data: '{"a": event.data.a, "n": event.data.n, "pad": event.data.pad}'
+  - name: team
+    subject: events.thing.*.team
+    users: event.data.users
+    groups: event.data.teams
+    exclude: { users: event.data.except }
+    kind: '"team"'
+    data: '{"a": event.data.a, "n": event.data.n, "pad": event.data.pad}'
+  - name: everyone
+    subject: events.thing.*.everyone
+    all: true
+    exclude: { users: event.data.except }
+    data: '{"a": event.data.a, "n": event.data.n, "pad": event.data.pad}'
+`
+
+func rulesFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// world is what happens, and to whom: the truth that every tab is compared with.
+type world struct {
+	users  []user
+	events []*event
+
+	published atomic.Int64
+	retries   atomic.Int64
+	quiet     chan struct{} // closed when all that was killed is back: the held events may go
+}
+
+type user struct {
+	id    string
+	teams []string
+}
+
+type event struct {
+	index     int
+	aggregate int
+	n         int // of its aggregate: 1, 2, 3 …
+	form      string
+	data      eventData
+	audience  map[int]bool // users' numbers
+}
+
+type eventData struct {
+	A      int      `json:"a"`
+	N      int      `json:"n"`
+	Users  []string `json:"users"`
+	Teams  []string `json:"teams"`
+	Except []string `json:"except"`
+	Pad    string   `json:"pad"`
+}
+
+func newWorld(r *rand.Rand) *world {
+	w := &world{quiet: make(chan struct{})}
+	for i := range users {
+		u := user{id: fmt.Sprintf("user-%03d", i), teams: []string{team(i)}}
+		if i%10 == 0 {
+			u.id = fmt.Sprintf("Ünï 7/%d.*>&?", i) // any UTF-8 can be a user's ID
+		}
+		if i%3 == 0 {
+			u.teams = append(u.teams, team(i+1+i%5))
+		}
+		w.users = append(w.users, u)
+	}
+	var n [aggregates]int
+	for i := range events {
+		e := &event{index: i, aggregate: r.IntN(aggregates)}
+		n[e.aggregate]++
+		e.n = n[e.aggregate]
+		w.invent(e, r)
+		e.data.A, e.data.N = e.aggregate, e.n
+		e.audience = w.audienceOf(e)
+		w.events = append(w.events, e)
+	}
+	return w
+}
+
+func team(i int) string { return fmt.Sprintf("team-%d", i%teams) }
+
+// invent decides what kind of event it is. Those that reach many come in bursts as well, and are long: they are what a slow
+// tab cannot take.
+func (w *world) invent(e *event, r *rand.Rand) {
+	d := &e.data
+	d.Users, d.Teams, d.Except = []string{}, []string{}, []string{}
+	e.form, d.Pad = "people", strings.Repeat("-", r.IntN(300))
+	some := func(n int) (list []string) {
+		for range n {
+			list = append(list, w.users[r.IntN(users)].id)
+		}
+		return list
+	}
+	switch dice := r.IntN(1000); {
+	case e.index%2000 < 24 || dice < 4:
+		e.form, d.Pad = "everyone", strings.Repeat("=", 3000+r.IntN(3000))
+	case dice < 44:
+		e.form, d.Pad = "team", strings.Repeat("+", r.IntN(2000))
+		d.Teams = []string{team(r.IntN(teams)), team(r.IntN(teams))}[:1+r.IntN(2)]
+		d.Users = append(d.Users, some(r.IntN(3))...)
+	case dice < 200:
+		d.Users = some(2 + r.IntN(11))
+	default:
+		d.Users = some(1)
+	}
+	if len(d.Users) != 1 && r.IntN(4) == 0 {
+		d.Except = some(1)
+	}
+}
+
+func (w *world) audienceOf(e *event) map[int]bool {
+	in := map[int]bool{}
+	for i, u := range w.users {
+		listed := slices.Contains(e.data.Users, u.id)
+		member := slices.ContainsFunc(u.teams, func(t string) bool { return slices.Contains(e.data.Teams, t) })
+		if (e.form == "everyone" || listed || member) && !slices.Contains(e.data.Except, u.id) {
+			in[i] = true
+		}
+	}
+	return in
+}
+
+func (e *event) id() string      { return fmt.Sprintf("e-%d", e.index) }
+func (e *event) subject() string { return fmt.Sprintf("events.thing.%d.%s", e.aggregate, e.form) }
+
+// message is the event as a service would publish it: raw JSON, or a CloudEvent.
+func (e *event) message() *nats.Msg {
+	m := nats.NewMsg(e.subject())
+	m.Header.Set(nats.MsgIdHdr, e.id())
+	if e.index%2 == 0 {
+		m.Header.Set("ce-specversion", "1.0")
+		m.Header.Set("ce-id", e.id())
+		m.Header.Set("ce-source", "/integration")
+		m.Header.Set("ce-type", "thing."+e.form)
+	}
+	m.Data, _ = json.Marshal(e.data) // strings and numbers
+	return m
+}
+
+// publish publishes all events, those of one aggregate in their order, at most rate in a second. Each is tried with the same
+// id until it is acknowledged, or the context ends.
+func (w *world) publish(ctx context.Context, js jetstream.JetStream, rate int) error {
+	var all sync.WaitGroup
+	errs := make([]error, writers)
+	began := time.Now()
+	for k := range writers {
+		all.Go(func() {
+			for _, e := range w.events {
+				if e.aggregate%writers != k {
+					continue
+				}
+				if e.index >= held {
+					<-w.quiet
+				}
+				for float64(w.published.Load()) > time.Since(began).Seconds()*float64(rate) {
+					time.Sleep(2 * time.Millisecond)
+				}
+				if errs[k] = w.publishOne(ctx, js, e); errs[k] != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) publishOne(ctx context.Context, js jetstream.JetStream, e *event) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_, err := js.PublishMsg(try, e.message())
+		cancel()
+		if err == nil {
+			w.published.Add(1)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s was never acknowledged: %w", e.id(), err)
+		}
+		w.retries.Add(1)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// deliveries is the number of pairs of an event and a user whom it concerns.
+func (w *world) deliveries() (n int) {
+	for _, e := range w.events {
+		n += len(e.audience)
+	}
+	return n
+}
