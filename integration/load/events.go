@@ -31,6 +31,10 @@ type events struct {
 // unanswered is how many events may be on their way to the stream at once.
 const unanswered = 1024
 
+// stallWait is how long a publish waits while that many are on their way; the library's own 200 ms are short for a machine that
+// is meant to be full.
+const stallWait = 10 * time.Second
+
 // minBody is what an event has without padding.
 const minBody = 128
 
@@ -65,7 +69,7 @@ func (e *events) all() error { return e.publish("0.all", "") }
 func (e *events) publish(subject, user string) error {
 	data := e.data(user)
 	if e.js != nil {
-		_, err := e.js.PublishAsync("events.load."+subject, data)
+		_, err := e.js.PublishAsync("events.load."+subject, data, jetstream.WithStallWait(stallWait))
 		return err
 	}
 	audience := `{"all":true,"data":`
