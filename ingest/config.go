@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,8 +21,8 @@ type Config struct {
 // Validate tells what is wrong with c, all of it.
 func (c Config) Validate() error {
 	var errs []error
-	if c.Replicas < 0 || c.Replicas > 5 {
-		errs = append(errs, fmt.Errorf("TIDINGS_REPLICAS is %d, want 0 to 5", c.Replicas))
+	if !slices.Contains([]int{0, 1, 3, 5}, c.Replicas) {
+		errs = append(errs, fmt.Errorf("TIDINGS_REPLICAS is %d, want 1, 3 or 5, or 0 for 3 on a cluster and 1 elsewhere", c.Replicas))
 	}
 	if c.Duplicates < 10*time.Second {
 		errs = append(errs, fmt.Errorf("TIDINGS_DUPLICATES is %s, want at least 10s: a retry must fall into it", c.Duplicates))

@@ -36,13 +36,16 @@ func consumerName(p int) string { return fmt.Sprintf("fanout-%d", p) }
 // consumers makes and heals the consumers of EVENTS.
 type consumers struct{ js jetstream.JetStream }
 
-// ensure returns the state of partition p's consumer, and a word for what had to be done. A consumer that is missing is made
+// ensure returns the state of partition p's consumer, and what had to be done. A consumer that is missing is made
 // anew behind floor, up to which all events are known to be handled; 0 is the beginning of the stream.
 func (c consumers) ensure(ctx context.Context, p int, floor, last uint64) (*jetstream.ConsumerInfo, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	name := consumerName(p)
 	old, err := c.js.Consumer(ctx, StreamEvents, name)
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return nil, "", wrongKind(name)
+	}
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		made, err := c.js.CreateConsumer(ctx, StreamEvents, newConsumer(p, floor, last))
 		if errors.Is(err, jetstream.ErrConsumerExists) {
@@ -51,14 +54,14 @@ func (c consumers) ensure(ctx context.Context, p int, floor, last uint64) (*jets
 		if err != nil {
 			return nil, "", fmt.Errorf("create consumer %s: %w", name, err)
 		}
-		return made.CachedInfo(), "created", nil
+		return made.CachedInfo(), didCreate, nil
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("look for consumer %s: %w", name, err)
 	}
 	have := old.CachedInfo().Config
-	if have.AckPolicy != jetstream.AckExplicitPolicy || have.DeliverSubject != "" {
-		return nil, "", fmt.Errorf("consumer %s of %s is not a pull consumer with explicit acknowledgement, and cannot be changed into one: delete it, and Tidings makes it anew", name, StreamEvents)
+	if have.AckPolicy != jetstream.AckExplicitPolicy {
+		return nil, "", wrongKind(name)
 	}
 	want := have
 	needConsumer(&want, p)
@@ -69,7 +72,12 @@ func (c consumers) ensure(ctx context.Context, p int, floor, last uint64) (*jets
 	if err != nil {
 		return nil, "", fmt.Errorf("update consumer %s: %w", name, err)
 	}
-	return updated.CachedInfo(), "updated", nil
+	return updated.CachedInfo(), didUpdate, nil
+}
+
+func wrongKind(name string) error {
+	return fmt.Errorf("%w: consumer %s of %s is not a pull consumer with explicit acknowledgement, and cannot be changed into one; delete it, and Tidings makes it anew",
+		errSetup, name, StreamEvents)
 }
 
 func newConsumer(p int, floor, last uint64) jetstream.ConsumerConfig {

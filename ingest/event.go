@@ -5,7 +5,7 @@ import "time"
 // Event is one domain event, decoded, whatever form it arrived in.
 type Event struct {
 	// Key identifies the event for ever: 32 hexadecimal digits, a hash of (source, id) where the event has them, and of the
-	// stream's incarnation and sequence otherwise. A producer's retry and a redelivery have the same Key.
+	// time of storage (nanoseconds) and the stream sequence otherwise. A producer's retry and a redelivery have the same Key.
 	Key string
 
 	// The CloudEvents context attributes (CloudEvents 1.0.2, section 3). A raw event gets an ID from Key or its

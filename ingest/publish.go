@@ -33,17 +33,20 @@ func Publish(ctx context.Context, js jetstream.Publisher, subject string, body [
 	if m.Header.Get(nats.MsgIdHdr) == "" {
 		m.Header.Set(nats.MsgIdHdr, nuid.Next())
 	}
+	var said error // the last answer that was more than the end of our patience
 	for n := 0; ; n++ {
 		err := publishOnce(ctx, js, m)
 		if err == nil {
 			return nil
 		}
-		if refused(err) || ctx.Err() != nil {
-			return fmt.Errorf("the event on %s was not stored: %w", subject, inWords(err))
+		if said == nil || ctx.Err() == nil {
+			said = err
 		}
-		pause(ctx, awayWait(n))
-		if ctx.Err() != nil {
-			return fmt.Errorf("the event on %s was not stored: %w", subject, inWords(err))
+		if !refused(err) {
+			pause(ctx, awayWait(n))
+		}
+		if refused(err) || ctx.Err() != nil {
+			return fmt.Errorf("the event on %s was not stored: %w", subject, inWords(said))
 		}
 	}
 }

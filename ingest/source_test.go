@@ -40,6 +40,7 @@ func (b *bench) publishRounds(aggregates, from, to int) {
 }
 
 func TestEventsOfAnAggregateKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var j journal
 	var busy sync.Map // aggregate → *atomic.Int32
@@ -66,6 +67,7 @@ func TestEventsOfAnAggregateKeepTheirOrder(t *testing.T) {
 }
 
 func TestShortSubjects(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var j journal
 	s := b.run(b.nc, j.handle)
@@ -73,7 +75,11 @@ func TestShortSubjects(t *testing.T) {
 	for _, line := range want {
 		subject, body, _ := strings.Cut(line, " ")
 		b.publish(subject, body)
-		waitFor(t, line, func() bool { j.mu.Lock(); defer j.mu.Unlock(); return len(j.lines) > 0 && j.lines[len(j.lines)-1] == line })
+		waitFor(t, line, func() bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return len(j.lines) > 0 && j.lines[len(j.lines)-1] == line
+		})
 	}
 	b.settled()
 	s.stop()
@@ -81,6 +87,7 @@ func TestShortSubjects(t *testing.T) {
 
 // A killed process had events in hand, of which some were handled. The next one must not let newer events pass them.
 func TestTakeOverAfterKill(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	nc, line := b.killable()
 	var j journal
@@ -122,6 +129,7 @@ func TestTakeOverAfterKill(t *testing.T) {
 
 // Nothing new arrives after the kill: what was in hand comes back by itself.
 func TestTakeOverOfAQuietPartition(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	nc, line := b.killable()
 	got, end := make(chan struct{}, 1), make(chan struct{})
@@ -161,6 +169,7 @@ func TestTakeOverOfAQuietPartition(t *testing.T) {
 
 // Deliveries are lost on the way again and again, while newer events arrive.
 func TestOrderOverBrokenConnections(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	nc, line := b.killable()
 	var j journal
@@ -177,6 +186,7 @@ func TestOrderOverBrokenConnections(t *testing.T) {
 
 // Two processes share the work while one after the other leaves properly and comes back.
 func TestHandOver(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var j journal
 	var longest time.Duration
@@ -200,6 +210,7 @@ func TestHandOver(t *testing.T) {
 }
 
 func TestGracefulEndFinishesWhatIsInHand(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var j journal
 	started, release := make(chan struct{}, 1), make(chan struct{})
@@ -229,6 +240,7 @@ func TestGracefulEndFinishesWhatIsInHand(t *testing.T) {
 }
 
 func TestGracefulEndIsBounded(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	started := make(chan struct{}, 1)
 	s := b.run(b.nc, func(ctx context.Context, _ *Event) error {
@@ -266,6 +278,7 @@ func partitionOf(t *testing.T, b *bench, seq uint64) int {
 
 // An event that takes longer than AckWait is not delivered to anybody else, and not handled twice.
 func TestProgressOfASlowEvent(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var j journal
 	slow := func(_ context.Context, e *Event) error {
@@ -288,6 +301,7 @@ func TestProgressOfASlowEvent(t *testing.T) {
 }
 
 func TestUnavailableIsTriedWithoutLimit(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	var calls atomic.Int32
 	s := b.run(b.nc, func(_ context.Context, e *Event) error {
@@ -350,6 +364,7 @@ func TestRunWithoutNATS(t *testing.T) {
 }
 
 func TestRunOnAClosedConnection(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	nc := b.connect()
 	s, err := NewSource(nc, testConfig(), testLog(), nil)

@@ -38,23 +38,27 @@ type streams struct {
 	cfg Config
 }
 
-// ensure returns the state of EVENTS, and a word for each thing that had to be done.
-func (s streams) ensure(ctx context.Context) (info *jetstream.StreamInfo, did []string, err error) {
-	dlq, what, err := s.ensureOne(ctx, StreamDLQ, s.dlq, needDLQ)
+// What ensure had to do.
+const (
+	didCreate = "created"
+	didUpdate = "updated"
+)
+
+// ensure returns the state of EVENTS, and what had to be done to which stream.
+func (s streams) ensure(ctx context.Context) (info *jetstream.StreamInfo, did map[string]string, err error) {
+	did = make(map[string]string)
+	_, what, err := s.ensureOne(ctx, StreamDLQ, s.dlq, needDLQ)
 	if err != nil {
 		return nil, nil, err
 	}
 	if what != "" {
-		did = append(did, what+" stream "+dlq.Config.Name)
+		did[StreamDLQ] = what
 	}
 	info, what, err = s.ensureOne(ctx, StreamEvents, s.events, needEvents)
-	if err != nil {
-		return nil, did, err
-	}
 	if what != "" {
-		did = append(did, what+" stream "+info.Config.Name)
+		did[StreamEvents] = what
 	}
-	return info, did, nil
+	return info, did, err
 }
 
 func (s streams) ensureOne(ctx context.Context, name string, set, need func(*jetstream.StreamConfig)) (*jetstream.StreamInfo, string, error) {
@@ -80,7 +84,7 @@ func (s streams) ensureOne(ctx context.Context, name string, set, need func(*jet
 	if err != nil {
 		return nil, "", fmt.Errorf("update stream %s: %w", name, err)
 	}
-	return updated.CachedInfo(), "updated", nil
+	return updated.CachedInfo(), didUpdate, nil
 }
 
 func (s streams) create(ctx context.Context, name string, set, need func(*jetstream.StreamConfig)) (*jetstream.StreamInfo, string, error) {
@@ -89,10 +93,13 @@ func (s streams) create(ctx context.Context, name string, set, need func(*jetstr
 	need(&c)
 	s.sign(&c)
 	made, err := s.js.CreateStream(ctx, c)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with a setting that differs from ours
+		return nil, "", fmt.Errorf("create stream %s: another process made it at the same moment", name)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("create stream %s: %w", name, err)
 	}
-	return made.CachedInfo(), "created", nil
+	return made.CachedInfo(), didCreate, nil
 }
 
 func (s streams) sign(c *jetstream.StreamConfig) {

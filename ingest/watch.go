@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// watchEvery is how old the known floors are at most: a consumer that is deleted is made anew behind its floor.
-	watchEvery = 3 * time.Second
-
-	// stallAfter: events wait, and the consumer has neither delivered nor seen acknowledged any for so long.
-	stallAfter = 60 * time.Second
-)
+// watchEvery is how old the known floors are at most: a consumer that is deleted is made anew behind its floor.
+const watchEvery = 3 * time.Second
 
 // errSetup: a stream or a consumer cannot be made, and waiting does not help.
 var errSetup = errors.New("cannot set up NATS")
@@ -33,19 +29,12 @@ type watch struct {
 	// Owned by check.
 	created time.Time // of the stream EVENTS that floors belong to
 	floors  [Partitions + 1]uint64
-	first   bool // check has succeeded once
+	began   bool // check has succeeded once
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	problem error
 	moves   [Partitions + 1]movement
-}
-
-// movement is where a consumer was when it last moved.
-type movement struct {
-	delivered, floor uint64
-	at               time.Time
-	waiting          uint64 // events that wait now; 0 when nothing does, or when it is paused
 }
 
 func newWatch(s *Source) *watch {
@@ -75,6 +64,8 @@ func (w *watch) prepare(ctx context.Context) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errSetup):
+			return err
 		case hopeless(err):
 			return fmt.Errorf("%w: %w", errSetup, err)
 		case n%20 == 0:
@@ -86,8 +77,8 @@ func (w *watch) prepare(ctx context.Context) error {
 
 // run checks until ctx ends.
 func (w *watch) run(ctx context.Context) {
-	var said string
-	for ctx.Err() == nil {
+	failed := 0
+	for {
 		select {
 		case <-ctx.Done():
 			return
@@ -98,14 +89,16 @@ func (w *watch) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err == nil && said != "":
+		case err != nil:
+			if failed%20 == 0 {
+				w.src.log.Error("streams or consumers of the events are not well", "error", err)
+			}
+			failed++
+		case failed > 0:
 			w.src.log.Info("streams and consumers of the events are well again")
-			said = ""
-		case err != nil && err.Error() != said:
-			w.src.log.Error("streams or consumers of the events are not well", "error", err)
-			said = err.Error()
+			failed = 0
 		}
-		pause(ctx, 100*time.Millisecond) // woken by many at once
+		pause(ctx, 300*time.Millisecond) // woken by many at once
 	}
 }
 
@@ -116,15 +109,15 @@ func (w *watch) check(ctx context.Context) error {
 	w.problem = err
 	w.mu.Unlock()
 	if err == nil {
-		w.first = true
+		w.began = true
 	}
 	return err
 }
 
 func (w *watch) look(ctx context.Context) error {
 	info, did, err := w.streams.ensure(ctx)
-	for _, what := range did {
-		w.say(what)
+	for name, did := range did {
+		w.say(did, "stream "+name)
 	}
 	if err != nil {
 		return err
@@ -138,14 +131,26 @@ func (w *watch) look(ctx context.Context) error {
 		all.Go(func() { errs[p] = w.lookAt(ctx, p, info.State.LastSeq) })
 	}
 	all.Wait()
-	return errors.Join(errs[:]...)
+	return firstOf(errs[:])
+}
+
+// firstOf is the first error and the number of the others: one line, where all would be seventeen.
+func firstOf(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
 }
 
 // lookAt is called for different partitions at once.
 func (w *watch) lookAt(ctx context.Context, p int, last uint64) error {
 	c, did, err := w.consumers.ensure(ctx, p, w.floors[p], last)
 	if did != "" {
-		w.say(did+" consumer "+consumerName(p), "behind", w.floors[p])
+		w.say(did, "consumer "+consumerName(p), "behind", w.floors[p])
 	}
 	if err != nil || c == nil {
 		return err
@@ -159,21 +164,17 @@ func (w *watch) lookAt(ctx context.Context, p int, last uint64) error {
 	return nil
 }
 
-func (w *watch) say(what string, more ...any) {
-	if !w.first {
-		w.src.log.Debug(what, more...)
+// say tells what was done: at the start the usual, later an accident of somebody's.
+func (w *watch) say(did, what string, more ...any) {
+	if !w.began {
+		w.src.log.Debug(did+" "+what, more...)
 		return
 	}
 	w.src.metrics.healed.Inc()
-	w.src.log.Warn(what+": it was not as the contract needs it", more...)
-}
-
-func (m *movement) note(c *jetstream.ConsumerInfo, now time.Time) {
-	if m.at.IsZero() || m.delivered != c.Delivered.Consumer || m.floor != c.AckFloor.Stream {
-		m.delivered, m.floor, m.at = c.Delivered.Consumer, c.AckFloor.Stream, now
-	}
-	if m.waiting = c.NumPending; m.waiting == 0 || c.Paused {
-		m.waiting, m.at = 0, now
+	if did == didCreate {
+		w.src.log.Warn(what+" was gone and is made again", more...)
+	} else {
+		w.src.log.Warn(what+" was changed and is put right", more...)
 	}
 }
 
@@ -201,7 +202,8 @@ func hopeless(err error) bool {
 	}
 	const (
 		noSuitablePeers      = 10005
+		storageExceeded      = 10047 // TIDINGS_EVENTS_MAX_BYTES is more than the disk has
 		replicasNotSupported = 10074 // on a server without a cluster
 	)
-	return api.ErrorCode == replicasNotSupported || api.Code == 400 && api.ErrorCode != noSuitablePeers
+	return api.ErrorCode == storageExceeded || api.ErrorCode == replicasNotSupported || api.Code == 400 && api.ErrorCode != noSuitablePeers
 }
