@@ -46,8 +46,8 @@ func (s *Session) receive(b []byte) {
 			s.hangUp() // where ours was written before
 			break
 		}
-		if !f.Op.IsControl() {
-			s.stuck = 0 // one that is begun behind it has its own time
+		if r.Idle() {
+			s.stuck = 0 // a message that is begun behind this one has its own time
 		}
 		if s.frame(f); s.state == closed {
 			break
@@ -79,13 +79,26 @@ func (s *Session) frame(f frame.Frame) {
 		s.text(f.Payload)
 	case ws.OpPing:
 		// RFC 6455, 5.5.3: "A Pong frame sent in response to a Ping frame must have identical "Application data"".
-		s.sendControl(frame.AppendPong(nil, f.Payload))
+		s.answer(frame.AppendPong(nil, f.Payload))
 	case ws.OpPong:
 		s.pinged = false
 	case ws.OpClose:
 		s.closeAnswer(f.Payload)
 	}
 }
+
+// answer sends what the browser can ask for again and again. One that does not read its answers is closed.
+func (s *Session) answer(b []byte) {
+	if s.out != nil && s.out.answers() >= maxAnswers {
+		s.close(closeSlow, "answers are not read")
+		return
+	}
+	s.sendControl(b)
+}
+
+// maxAnswers bounds the answers that wait for a socket: more are not owed. RFC 6455, 5.5.3: "the endpoint MAY elect to send a Pong
+// frame for only the most recently processed Ping frame."
+const maxAnswers = 64
 
 // closeAnswer is the browser's close frame: the answer to ours, or one to be answered with its own code.
 // RFC 6455, 5.5.1: "If an endpoint receives a Close frame and did not previously send a Close frame, the endpoint MUST send
@@ -136,7 +149,7 @@ func (s *Session) text(payload []byte) {
 	}
 	switch {
 	case s.dialect == plain && r.SendType == "HEALTH":
-		s.sendControl(plainHealth)
+		s.answer(plainHealth)
 	case s.dialect == tidingsV1 && r.Type == "auth" && !s.loop.gate.auth.DevMode():
 		s.authenticate(r.Token)
 	}

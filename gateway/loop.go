@@ -128,7 +128,7 @@ func (l *loop) second(sec uint32) {
 	l.poller.SetDeadline(time.Now().Add(time.Second))
 	l.feeds = l.gate.positions(l.feeds)
 	l.drain() // what a position covers is in the queue: a heartbeat must not overtake it
-	if l.paused {
+	if l.paused && !l.stopping {
 		l.paused = l.poller.AddListener(l.listener, 0) != nil
 	}
 	l.wheel.advance(sec, func(fd int32, gen uint32) {
@@ -190,7 +190,7 @@ func (l *loop) event(ev *netpoll.Event) {
 		if ev.Writable {
 			s.writable()
 		}
-		if ev.Readable || ev.Hangup {
+		if (ev.Readable || ev.Hangup) && s.state != closed { // its descriptor may be another's by now
 			s.readable(ev.Hangup)
 		}
 	}

@@ -67,7 +67,7 @@ func (s *Session) together(f func()) {
 
 func (s *Session) flushCork() {
 	c := &s.loop.cork
-	if len(c.buf) > 0 {
+	if len(c.buf) > 0 && s.state != closed {
 		s.write(c.buf, func(int) []queued { return slices.Clone(c.frames) })
 	}
 	clear(c.frames)
@@ -88,8 +88,8 @@ func (s *Session) write(b []byte, frames func(int) []queued) {
 	}
 	s.out = &outbox{queue: frames(n), since: s.loop.sec}
 	s.out.skip(n)
-	s.watch()
 	s.remind(s.out.since + s.loop.gate.slowSeconds)
+	s.watch()
 }
 
 // skip takes n written bytes off the front.
@@ -121,6 +121,16 @@ func (o *outbox) drop(pos uint64) uint64 {
 	clear(o.queue[len(kept):])
 	o.queue = kept
 	return pos
+}
+
+// answers counts what waits beside notifications and heartbeats.
+func (o *outbox) answers() (n int) {
+	for i := range o.queue {
+		if !o.queue[i].moves {
+			n++
+		}
+	}
+	return n
 }
 
 // writable goes on with the outbox. When it is empty, a session that is catching up takes its next step.

@@ -104,7 +104,13 @@ func (g *Gateway) Development() bool { return g.rules.dev }
 // Addr is the bound address.
 func (g *Gateway) Addr() net.Addr { return g.address }
 
-func (g *Gateway) seconds() uint32     { return uint32(time.Since(g.began)/time.Second) + 1 }
+func (g *Gateway) seconds() uint32 { return uint32(time.Since(g.began)/time.Second) + 1 }
+
+// secondAfter is the first second that begins when d has passed.
+func (g *Gateway) secondAfter(d time.Duration) uint32 {
+	return uint32((time.Since(g.began)+d)/time.Second) + 2
+}
+
 func (g *Gateway) nextSession() uint64 { return g.session.Add(1) }
 
 // Run serves until the context ends; then it closes every session with 1012 and returns nil.

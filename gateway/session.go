@@ -101,6 +101,7 @@ func (s *Session) begin(who Identity) {
 		}
 		s.step()
 	})
+	s.flushCork() // the answer to the handshake too, or its write would move the first heartbeat
 	if s.state == closed {
 		return
 	}
@@ -120,7 +121,7 @@ func (s *Session) setExpiry(at time.Time) bool {
 		s.close(closeUnauthorized, "the token has expired")
 		return false
 	}
-	s.expires = s.loop.sec + 1 + uint32(min(left, 100*365*24*time.Hour)/time.Second)
+	s.expires = s.loop.gate.secondAfter(min(left, 100*365*24*time.Hour))
 	s.remind(s.expires)
 	return true
 }
@@ -130,6 +131,11 @@ func (s *Session) step() {
 	p := s.shard.join(s, s.loop.gate.cfg.Queue)
 	switch p.then {
 	case nextReset:
+		why := resetTrimmed
+		if p.life != s.life {
+			why = resetLog
+		}
+		s.loop.gate.metrics.resets.WithLabelValues(why).Inc()
 		s.moveTo(p.life, p.pos)
 		return
 	case nextScan:
@@ -168,7 +174,7 @@ func (s *Session) deliver(e *entry) {
 	s.loop.gate.metrics.delivered(e)
 	if s.out != nil && len(s.out.queue) > s.loop.gate.cfg.Queue {
 		s.shard.leave(s)
-		s.pos = s.out.drop(s.pos)
+		s.pos = s.drop()
 		s.state = joining // from there, when the socket has room again
 		s.loop.gate.metrics.slow.Inc()
 	}
@@ -212,9 +218,9 @@ func (s *Session) giveUp(why string) {
 	s.moveTo(life, pos)
 }
 
-// lose is for a session whose shard has lost its positions.
+// lose is for a session whose shard has lost its positions, unless it came after that.
 func (s *Session) lose(l *loss) {
-	if s.life == l.life || s.state < joining || s.state > live {
+	if s.life >= l.life || s.state < joining || s.state > live {
 		return
 	}
 	s.loop.gate.metrics.resets.WithLabelValues(resetLog).Inc()
@@ -225,12 +231,18 @@ func (s *Session) lose(l *loss) {
 // moveTo tells the browser that its position is lost, and goes on live from pos.
 func (s *Session) moveTo(life uint32, pos uint64) {
 	if s.out != nil {
-		s.out.drop(s.pos)
+		s.drop()
 	}
 	s.life, s.pos, s.state, s.ahead = life, pos, live, 0
 	if s.dialect == tidingsV1 {
 		s.sendControl(resetFrame(s.shard.cursor(pos)))
 	}
+}
+
+// drop takes the notifications and heartbeats out of the outbox that are not begun, and gives the session's position without them.
+func (s *Session) drop() (pos uint64) {
+	s.pinged = false // the ping may be among them
+	return s.out.drop(s.pos)
 }
 
 func (s *Session) sendControl(b []byte) { s.send(queued{b: b, before: s.pos}) }
