@@ -34,11 +34,11 @@ func TestFirstHeartbeatIsSpread(t *testing.T) {
 func TestExpiryIsNotEarly(t *testing.T) {
 	b := newBench(t, nil)
 	s, _ := b.session("alice")
-	for range 200 {
+	for i := range 500 {
 		now := time.Now()
-		b.gate.began = now.Add(-time.Duration(1_000_000_000 + now.Nanosecond()%1_000_000_000)) // at any time of a second
+		b.gate.began = now.Add(-time.Second - time.Duration(2*i)*time.Millisecond) // at any time of a second
 		b.loop.sec = b.gate.seconds()
-		left := time.Duration(1+now.Nanosecond()%5_000_000) * time.Microsecond
+		left := time.Duration(5+i*7919%5000) * time.Millisecond
 		if !s.setExpiry(now.Add(left)) {
 			t.Fatal("refused")
 		}
