@@ -220,7 +220,8 @@ type lifeline struct {
 func (b *bench) killable() (*nats.Conn, *lifeline) {
 	b.t.Helper()
 	l := &lifeline{url: b.srv.ClientURL()}
-	nc, err := nats.Connect(l.url, nats.SetCustomDialer(l), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.ReconnectWait(100*time.Millisecond))
+	nc, err := nats.Connect(l.url, nats.SetCustomDialer(l), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.ReconnectWait(100*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		b.t.Fatal(err)
 	}

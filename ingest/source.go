@@ -148,7 +148,7 @@ func (s *Source) ack(a ackReply) {
 
 // farewell gives the partitions back, so that another process goes on at once and not after pinnedTTL.
 func (s *Source) farewell() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
 	if s.nc.FlushWithContext(ctx) != nil { // the acknowledgements first
 		return
