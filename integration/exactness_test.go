@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	rate        = 220  // events in a second, as long as things are killed
-	longAbsence = 1000 // events: longer than any tail, which holds about 300 records
+	rate        = 150 // events in a second, as long as things are killed
+	longAbsence = 800 // events: longer than any tail, which holds about 300 records
 	theEnd      = "the-end"
 )
 

@@ -65,7 +65,7 @@ func (b *tab) String() string {
 const (
 	keptVisits = 25
 	keptFaults = 8
-	tabStay    = 10 * time.Second // a visit is this long at most, while things happen
+	tabStay    = 16 * time.Second // a visit is this long at most, while things happen
 )
 
 // live goes from visit to visit until the end of the world, or of ctx.

@@ -23,9 +23,9 @@ const (
 	users      = 500
 	teams      = 12
 	aggregates = 64
-	events     = 8000
+	events     = 5000
 	writers    = 8    // goroutines that publish, each all events of its own aggregates
-	held       = 6400 // events behind these wait until all that is killed is back
+	held       = 4000 // events behind these wait until all that is killed is back
 )
 
 // worldRules say the same as audienceOf, in the language of the product.
