@@ -258,7 +258,19 @@ func (g *gate) tab(user, cursor string) (*tab, message) {
 // frame reads the next frame of any kind.
 func (b *tab) frame() (ws.Frame, error) {
 	b.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	return ws.ReadFrame(b.r)
+	return readFrame(b.r)
+}
+
+func readFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err != nil {
+		return f, err
+	}
+	if f.Header.Length > 16<<20 {
+		return f, fmt.Errorf("a frame of %d bytes", f.Header.Length)
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }
 
 // text reads the next text frame, answering pings on the way.
