@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	rate        = 150 // events in a second, as long as things are killed
-	longAbsence = 800 // events: longer than any tail, which holds about 300 records
+	longAbsence = 600 // events: longer than any tail, which holds about 300 records
 	theEnd      = "the-end"
 )
 
@@ -131,7 +130,7 @@ func (x *exactness) play(strife []func(*exactness)) {
 		}
 		tabs.Go(func() {
 			if b.late {
-				x.reach(ctx, 500+b.random.Int64N(held/2))
+				x.reach(ctx, 200+b.random.Int64N(fewest/2))
 			}
 			b.live(ctx)
 		})
@@ -144,12 +143,12 @@ func (x *exactness) play(strife []func(*exactness)) {
 	})
 	published := make(chan error, 1)
 	x.lastArrival.Store(time.Now().UnixNano())
-	go func() { published <- x.world.publish(ctx, x.js, rate) }()
-	for i, strike := range strife {
-		x.reach(ctx, int64(held*(i+1)/(len(strife)+1)))
+	go func() { published <- x.world.publish(ctx, x.js) }()
+	for _, strike := range strife {
+		x.pass(200)
 		strike(x)
 	}
-	close(x.world.quiet)
+	x.world.enough()
 	if err := <-published; err != nil {
 		x.t.Error(err)
 	}
@@ -161,7 +160,7 @@ func (x *exactness) play(strife []func(*exactness)) {
 // that this is the end. What should not be there comes before that.
 func (x *exactness) settle(ctx context.Context, giveUp func()) {
 	want := make([]int64, users)
-	for _, e := range x.world.events {
+	for _, e := range x.world.happened() {
 		for u := range e.audience {
 			want[u]++
 		}

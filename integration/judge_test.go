@@ -42,7 +42,7 @@ func (x *exactness) findLost() {
 		if !b.ended {
 			b.fault("it has not seen the end within the time")
 		}
-		for _, e := range x.world.events {
+		for _, e := range x.world.happened() {
 			at, placed := log[placeOf{b.at.Shard, e.index}]
 			if e.audience[b.user] && !b.seen[e.index] && !(b.late && placed && at <= b.first.Seq) {
 				b.fault("lost %s (%s), number %d of aggregate %d, which others got at %d", e.id(), e.form, e.n, e.aggregate, at)
@@ -75,10 +75,6 @@ func (x *exactness) order() map[placeOf]uint64 {
 func (x *exactness) checkLog() {
 	type recipient struct{ event, user int }
 	stored := map[recipient]int{}
-	number := map[string]int{}
-	for i, u := range x.world.users {
-		number[u.id] = i
-	}
 	for s := range x.shards {
 		ids := map[string]uint64{}
 		for _, m := range house.ReadStream(x.t, x.js, wire.Stream(s)) {
@@ -104,7 +100,7 @@ func (x *exactness) checkLog() {
 		}
 	}
 	faults := 0
-	for _, e := range x.world.events {
+	for _, e := range x.world.happened() {
 		for i, u := range x.world.users {
 			want := 0
 			if e.audience[i] {
@@ -162,7 +158,7 @@ func (x *exactness) summary() {
 		arrived += len(b.got)
 	}
 	x.t.Logf("%d events for %d users: %d deliveries, %d arrivals in %d tabs over %d connections (%d refused); %d publishes were tried again",
-		len(x.world.events), users, x.world.deliveries(), arrived, len(x.tabs), visits, x.unreachable.Load(), x.world.retries.Load())
+		len(x.world.happened()), users, x.world.deliveries(), arrived, len(x.tabs), visits, x.unreachable.Load(), x.world.retries.Load())
 	x.t.Logf("%.0f scans of the log, %.0f queues of slow tabs dropped, %d heartbeats, %.0f resets; the longest silence was %v",
 		x.buried["tidings_replay_scans_total"], x.buried["tidings_sessions_slow_total"], x.heartbeats.Load(), x.buried["tidings_resets_total"],
 		time.Duration(x.worst.Load()).Round(time.Millisecond))

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,9 +24,10 @@ const (
 	users      = 500
 	teams      = 12
 	aggregates = 64
-	events     = 5000
-	writers    = 8    // goroutines that publish, each all events of its own aggregates
-	held       = 4000 // events behind these wait until all that is killed is back
+	fewest     = 5000  // events that happen at least
+	most       = 20000 // and at most: it goes on until all that was killed is back
+	rate       = 100   // in a second
+	writers    = 8     // goroutines that publish, each all events of its own aggregates
 )
 
 // worldRules say the same as audienceOf, in the language of the product.
@@ -61,11 +63,16 @@ func rulesFile(t *testing.T, text string) string {
 // world is what happens, and to whom: the truth that every tab is compared with.
 type world struct {
 	users  []user
-	events []*event
+	number map[string]int // of a user, by ID
+	events []*event       // all that may happen
 
 	published atomic.Int64
 	retries   atomic.Int64
-	quiet     chan struct{} // closed when all that was killed is back: the held events may go
+
+	mu      sync.Mutex // guards the following
+	due     time.Time  // of the next event
+	reached int        // the furthest event that a writer has taken
+	end     int        // the first that will not happen
 }
 
 type user struct {
@@ -92,7 +99,7 @@ type eventData struct {
 }
 
 func newWorld(r *rand.Rand) *world {
-	w := &world{quiet: make(chan struct{})}
+	w := &world{number: map[string]int{}, end: most}
 	for i := range users {
 		u := user{id: fmt.Sprintf("user-%03d", i), teams: []string{team(i)}}
 		if i%10 == 0 {
@@ -101,10 +108,11 @@ func newWorld(r *rand.Rand) *world {
 		if i%3 == 0 {
 			u.teams = append(u.teams, team(i+1+i%5))
 		}
+		w.number[u.id] = i
 		w.users = append(w.users, u)
 	}
 	var n [aggregates]int
-	for i := range events {
+	for i := range most {
 		e := &event{index: i, aggregate: r.IntN(aggregates)}
 		n[e.aggregate]++
 		e.n = n[e.aggregate]
@@ -149,12 +157,17 @@ func (w *world) invent(e *event, r *rand.Rand) {
 
 func (w *world) audienceOf(e *event) map[int]bool {
 	in := map[int]bool{}
+	for _, id := range e.data.Users {
+		in[w.number[id]] = true
+	}
 	for i, u := range w.users {
-		listed := slices.Contains(e.data.Users, u.id)
-		member := slices.ContainsFunc(u.teams, func(t string) bool { return slices.Contains(e.data.Teams, t) })
-		if (e.form == "everyone" || listed || member) && !slices.Contains(e.data.Except, u.id) {
+		member := func(t string) bool { return slices.Contains(u.teams, t) }
+		if e.form == "everyone" || slices.ContainsFunc(e.data.Teams, member) {
 			in[i] = true
 		}
+	}
+	for _, id := range e.data.Except {
+		delete(in, w.number[id])
 	}
 	return in
 }
@@ -176,23 +189,19 @@ func (e *event) message() *nats.Msg {
 	return m
 }
 
-// publish publishes all events, those of one aggregate in their order, at most rate in a second. Each is tried with the same
-// id until it is acknowledged, or the context ends.
-func (w *world) publish(ctx context.Context, js jetstream.JetStream, rate int) error {
+// publish publishes events, those of one aggregate in their order, until enough is said. Each is tried with the same id until it is
+// acknowledged, or the context ends.
+func (w *world) publish(ctx context.Context, js jetstream.JetStream) error {
 	var all sync.WaitGroup
 	errs := make([]error, writers)
-	began := time.Now()
 	for k := range writers {
 		all.Go(func() {
 			for _, e := range w.events {
 				if e.aggregate%writers != k {
 					continue
 				}
-				if e.index >= held {
-					<-w.quiet
-				}
-				for float64(w.published.Load()) > time.Since(began).Seconds()*float64(rate) {
-					time.Sleep(2 * time.Millisecond)
+				if !w.take(e) {
+					return
 				}
 				if errs[k] = w.publishOne(ctx, js, e); errs[k] != nil {
 					return
@@ -201,12 +210,32 @@ func (w *world) publish(ctx context.Context, js jetstream.JetStream, rate int) e
 		})
 	}
 	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	return errors.Join(errs...)
+}
+
+// take waits until it is time for the next event. It is false when e is beyond the end.
+func (w *world) take(e *event) bool {
+	w.mu.Lock()
+	if e.index >= w.end {
+		w.mu.Unlock()
+		return false
 	}
-	return nil
+	w.reached = max(w.reached, e.index)
+	at := w.due
+	if now := time.Now(); at.Before(now) { // what an election has held up is not made up for
+		at = now
+	}
+	w.due = at.Add(time.Second / rate)
+	w.mu.Unlock()
+	time.Sleep(time.Until(at))
+	return true
+}
+
+// enough lets no more happen than has begun, but for the fewest.
+func (w *world) enough() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = max(fewest, w.reached+1)
 }
 
 func (w *world) publishOne(ctx context.Context, js jetstream.JetStream, e *event) error {
@@ -226,9 +255,12 @@ func (w *world) publishOne(ctx context.Context, js jetstream.JetStream, e *event
 	}
 }
 
+// happened are the events that were published, once publish has returned.
+func (w *world) happened() []*event { return w.events[:w.end] }
+
 // deliveries is the number of pairs of an event and a user whom it concerns.
 func (w *world) deliveries() (n int) {
-	for _, e := range w.events {
+	for _, e := range w.happened() {
 		n += len(e.audience)
 	}
 	return n

@@ -15,7 +15,7 @@ import (
 func Connect(t testing.TB, urls string) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect(urls, nats.Name("test"), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
-		nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), nats.ReconnectBufSize(-1), nats.PingInterval(2*time.Second), nats.RetryOnFailedConnect(true))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ type Process struct {
 }
 
 // shownLines of each process are in the log of a test that failed.
-const shownLines = 40
+const shownLines = 25
 
 // run starts a program. line is called with each line of its standard error.
 func run(t testing.TB, name string, cmd *exec.Cmd, line func(string)) *Process {
