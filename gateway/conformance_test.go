@@ -206,6 +206,7 @@ func TestCloseFrameSurvivesWhatIsStillSent(t *testing.T) {
 
 // A close frame of ours that is not answered is not waited for; one that is answered ends the connection at once.
 func TestCloseAnswered(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, 1)
 	g := h.gate(nil)
 	for name, tt := range map[string]struct {
@@ -221,6 +222,7 @@ func TestCloseAnswered(t *testing.T) {
 		"behind other messages": {append(masked(text, "{}"), closeFrame(1002, "")...), 0, 1500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := g.upgraded()
 			b.t = t
 			b.send(masked(text, "not JSON"))

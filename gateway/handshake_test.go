@@ -89,6 +89,7 @@ func TestRefusedHandshakes(t *testing.T) {
 
 // A refusal arrives whole although the browser goes on sending, and the connection ends soon although it stays.
 func TestRefusalSurvivesWhatIsStillSent(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, 1)
 	g := h.gate(nil)
 	b := g.raw()

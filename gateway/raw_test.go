@@ -120,12 +120,9 @@ func (b *tab) wantPong(payload string) {
 		case f.Header.OpCode == ws.OpClose:
 			code, reason := ws.ParseCloseFrameData(f.Payload)
 			b.t.Fatalf("closed with %d %q, want a pong", code, reason)
-		case f.Header.OpCode != ws.OpPong:
-			continue
-		case string(f.Payload) != payload:
-			b.t.Fatalf("got pong %q, want %q", f.Payload, payload)
+		case f.Header.OpCode == ws.OpPong && string(f.Payload) == payload:
+			return
 		}
-		return
 	}
 }
 
