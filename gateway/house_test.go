@@ -336,7 +336,8 @@ func (b *tab) write(f ws.Frame) {
 	}
 }
 
-// closed reads until the close frame, answers it, and gives its code and reason. After it comes the end of stream.
+// closed reads until the close frame, answers it, and gives its code and reason. After it comes the end of stream, and the
+// browser closes too.
 func (b *tab) closed() (ws.StatusCode, string) {
 	b.t.Helper()
 	for {
@@ -350,6 +351,7 @@ func (b *tab) closed() (ws.StatusCode, string) {
 			if _, err := b.frame(); !errors.Is(err, io.EOF) {
 				b.t.Fatalf("got %v behind the close frame, want the end of the stream", err)
 			}
+			b.conn.Close()
 			return code, reason
 		}
 	}
