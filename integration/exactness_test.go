@@ -59,7 +59,7 @@ func TestExactness(t *testing.T) {
 		strife                 []func(*exactness)
 	}{
 		{"one NATS server", 1, 1, 1, []func(*exactness){
-			killGateway(0), killFanout(0), killLeader("LOG_0"), killGateway(1),
+			killGateway(0), killFanout(0), killLeader("LOG_0"), freezeGateway(0), killGateway(1),
 		}},
 		{"a cluster", 3, 1, 1, []func(*exactness){
 			killGateway(0), killFanout(0), killLeader("LOG_0"), killGateway(1), killFanout(0), killLeader("EVENTS"),

@@ -100,12 +100,14 @@ func (p *Process) Exit(patience time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(patience):
 		p.t.Fatalf("%s still runs after %v", p.Name, patience)
-		return 0
 	}
+	return p.Code()
 }
+
+// Code is the exit code of a process that has ended, -1 after a signal.
+func (p *Process) Code() int { return p.cmd.ProcessState.ExitCode() }
 
 // Terminate is SIGTERM and Exit.
 func (p *Process) Terminate(patience time.Duration) int {
