@@ -140,7 +140,7 @@ func (c *config) Validate() error {
 	}
 	if c.NATSURL == "" {
 		errs = append(errs, c.NATSConfig.Validate())
-		if len(c.Roles) == 1 {
+		if len(c.Roles) == 1 && (c.has("fanout") || c.has("gateway")) {
 			errs = append(errs, errors.New("one role alone needs TIDINGS_NATS_URL: the other could not reach the NATS within this process"))
 		}
 	}
@@ -409,6 +409,9 @@ func publish(ctx context.Context, cfg *config, args []string) error {
 		if body, err = io.ReadAll(io.LimitReader(os.Stdin, 8<<20)); err != nil {
 			return fmt.Errorf("read the event from standard input: %w", err)
 		}
+	}
+	if err := ingest.CheckSubject(args[0]); err != nil {
+		return err
 	}
 	url := cfg.NATSURL
 	if url == "" {
