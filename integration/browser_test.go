@@ -121,8 +121,8 @@ func comeBackInBrowser(t *testing.T, page context.Context) {
 // inLog waits until the log has n records.
 func inLog(t *testing.T, d *house.Tidings, n float64) {
 	t.Helper()
-	house.Eventually(t, house.Patience, "the gateway has the records", func() error {
-		if got := d.Metric("tidings_feed_records_total"); got != n {
+	house.Eventually(t, house.Patience, "the records are in the log", func() error {
+		if got := d.Metric("tidings_records_total"); got != n {
 			return fmt.Errorf("%v of %v", got, n)
 		}
 		return nil
@@ -201,9 +201,9 @@ func bareSocketInBrowser(t *testing.T, page context.Context) {
 	if got, want := received(2), []string{"来自后台的反馈:连接成功", "SUCCESS"}; !slices.Equal(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
+	browser.Eval[any](t, page, `got.length = 0`)
 	tell(t, js, "for-alice", "alice")
 	tell(t, js, "e-1", "爱丽丝 & co")
-	browser.Eval[any](t, page, `got.length = 0`)
 	first := received(1)[0]
 	if !strings.HasPrefix(first, `{"type":"notification",`) || !strings.Contains(first, `"id":"e-1"`) {
 		t.Errorf("got %q, want the notification e-1", first)
