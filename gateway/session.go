@@ -153,9 +153,10 @@ func (s *Session) step() {
 	if s.state == closed {
 		return
 	}
+	s.pos = p.pos
 	switch {
 	case p.then == nextLive:
-		s.state, s.pos, s.ahead = live, p.pos, 0
+		s.state, s.ahead = live, 0
 		if p.ahead {
 			s.ahead = s.loop.sec
 			s.remind(s.ahead + aheadSeconds)

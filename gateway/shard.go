@@ -231,9 +231,9 @@ func (sh *shard) join(s *Session, limit int) place {
 	case s.pos < sh.tail.base:
 		return place{then: nextScan, life: sh.life, pos: s.pos}
 	}
-	list, more := sh.tail.missed(s.user, s.groups, s.pos, limit)
-	if more {
-		return place{then: nextMore, life: sh.life, pos: list[len(list)-1].seq, list: list}
+	list, upTo := sh.tail.missed(s.user, s.groups, s.pos, limit)
+	if upTo < sh.tail.head {
+		return place{then: nextMore, life: sh.life, pos: upTo, list: list}
 	}
 	s.live = true
 	// A cursor above head comes from a gateway that is further along: what it covers is not sent again.
