@@ -380,6 +380,11 @@ func (h *house) alive() error {
 
 func (h *house) ready() error {
 	var errs []error
+	if h.nats != nil {
+		if err := h.nats.Ready(); err != nil {
+			errs = append(errs, fmt.Errorf("nats: %w", err))
+		}
+	}
 	if h.gateway != nil {
 		if err := h.gateway.Ready(); err != nil {
 			errs = append(errs, fmt.Errorf("gateway: %w", err))

@@ -159,6 +159,16 @@ func (s *Server) Connect(name string, opts ...nats.Option) (*nats.Conn, error) {
 // ClientURL is where other NATS clients connect, with the port that was really taken.
 func (s *Server) ClientURL() string { return s.ns.ClientURL() }
 
+// Ready tells why something cannot be stored here; nil if all can. nats-server stores nothing more in a stream after a write to its
+// files has failed once, room on the disk or not, and does not answer its publishers: it takes a new start.
+func (s *Server) Ready() error {
+	h := s.ns.Healthz(nil)
+	if h.Error == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: see to the disk of %s, then restart Tidings", h.Error, s.store.dir)
+}
+
 // PowerLost tells whether the machine went down under the run before, so that the end of the streams may be missing. It stays
 // true, over restarts too, until PowerLossSettled.
 func (s *Server) PowerLost() bool {
