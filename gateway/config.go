@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -40,8 +41,8 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("TIDINGS_%s is %v, want %v to %v", name, v, least, most))
 		}
 	}
-	if c.Listen == "" {
-		errs = append(errs, errors.New("TIDINGS_LISTEN is empty, want host:port such as 127.0.0.1:8080"))
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		errs = append(errs, fmt.Errorf("TIDINGS_LISTEN is %q, want host:port such as 127.0.0.1:8080", c.Listen))
 	}
 	atLeast("LOOPS", c.Loops, 0)
 	between("HEARTBEAT", c.Heartbeat, time.Second, time.Hour)
