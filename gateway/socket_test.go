@@ -288,7 +288,7 @@ func (g *gate) visit(user string, reset bool) (count int, err error) {
 	}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	for i := range 4 {
-		f, err := ws.ReadFrame(br)
+		f, err := readFrame(br)
 		if err != nil {
 			return count, err
 		}
