@@ -42,6 +42,7 @@ func Dial(urls, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn,
 		nats.MaxPingsOutstanding(2),
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectErrHandler(changed(func(err error) { log.Warn("cannot connect to NATS, trying again", "error", err) })),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
 				log.Warn("NATS connection lost, trying again", "error", err)
@@ -60,9 +61,21 @@ func Dial(urls, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn,
 		return nil, fmt.Errorf("connect to NATS at %s: %w", shown, err)
 	}
 	if !nc.IsConnected() {
-		log.Warn("NATS is not reachable yet, trying again until it is", "url", shown, "error", nc.LastError())
+		log.Warn("NATS is not reachable yet, trying again until it is", "url", shown)
 	}
 	return nc, nil
+}
+
+// changed calls say with an error, but not with the same one at each of four attempts a second. The library calls it from one
+// goroutine.
+func changed(say func(error)) nats.ConnErrHandler {
+	last := ""
+	return func(_ *nats.Conn, err error) {
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			say(err)
+		}
+	}
 }
 
 // redact checks the list and hides its passwords.

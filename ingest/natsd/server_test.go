@@ -257,6 +257,11 @@ func TestDialTriesForEver(t *testing.T) {
 	if err := nc.Publish("x", nil); err == nil {
 		t.Error("publish without a connection: got nil, want an error at once")
 	}
+	waitFor(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Contains(lines.String(), "connection refused")
+	})
 	cfg.NATSListen = address
 	for range 2 { // at the start, and when it comes back
 		s := mustStart(t, cfg, "boot-1")
@@ -268,6 +273,9 @@ func TestDialTriesForEver(t *testing.T) {
 	defer mu.Unlock()
 	if !strings.Contains(lines.String(), "not reachable yet") || strings.Contains(lines.String(), "secret") {
 		t.Errorf("log: got %s, want the lack of a server and no password", &lines)
+	}
+	if n := strings.Count(lines.String(), "cannot connect to NATS"); n == 0 || n > 6 || !strings.Contains(lines.String(), "connection refused") {
+		t.Errorf("log: got %s, want the reason, and not at every attempt", &lines)
 	}
 }
 
