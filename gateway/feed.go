@@ -48,6 +48,7 @@ const (
 
 // Run follows until the context ends, or the log turns out to have another number of shards.
 func (f *feed) Run(ctx context.Context) error {
+	told := "" // an outage is told once
 	for {
 		cause, err := f.follow(ctx)
 		switch {
@@ -57,7 +58,10 @@ func (f *feed) Run(ctx context.Context) error {
 			return err
 		}
 		f.metrics.feedRestarts.WithLabelValues(cause).Inc()
-		f.log.Warn("following the log begins anew", "cause", cause, "head", f.head, "error", err)
+		if why := fmt.Sprint(cause, f.head, err); why != told {
+			f.log.Warn("following the log begins anew", "cause", cause, "head", f.head, "error", err)
+			told = why
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -92,16 +96,28 @@ func (f *feed) follow(ctx context.Context) (cause string, err error) {
 	epoch := wire.Epoch(info.Created, info.Config.Metadata)
 	switch {
 	case !f.began:
-		if err := f.begin(ctx, stream, info, epoch); err != nil {
+		if err := f.begin(ctx, stream, info, epoch, f.warm); err != nil {
 			return "stream", err
 		}
+		f.began = true
 	case epoch != f.epoch:
-		f.log.Error("the log is not the one that was followed: every browser of this shard is told to reload",
-			"was", f.epoch, "is", epoch)
-		f.restart(epoch, info.State.LastSeq, mark{})
+		was := f.epoch
+		if err := f.begin(ctx, stream, info, epoch, 0); err != nil {
+			return "stream", err
+		}
+		f.log.Error("the log is not the one that was followed: every browser of this shard is told to reload", "was", was, "is", epoch)
+	default:
+		f.passTrimmed()
 	}
-	end := info.State.LastSeq
-	return f.consume(ctx, stream, end)
+	return f.consume(ctx, stream, info.State.LastSeq)
+}
+
+// passTrimmed goes on to the log's first Record when those behind head have left it.
+func (f *feed) passTrimmed() {
+	if first, trimmed := f.shard.trimmedPast(f.head); trimmed {
+		f.log.Error("the log was trimmed past this gateway: every browser of this shard is told to reload", "head", f.head, "first", first)
+		f.restart(f.epoch, first-1, mark{})
+	}
 }
 
 func (f *feed) restart(epoch, base uint64, m mark) {
@@ -110,25 +126,24 @@ func (f *feed) restart(epoch, base uint64, m mark) {
 	f.shard.restart(epoch, base, m)
 }
 
-// begin decides where the tail starts. The first Record of it is only a mark: a scan of the log that has seen it has seen
-// everything before the tail.
-func (f *feed) begin(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, epoch uint64) error {
+// begin decides where the tail starts: warm Records before the end of the log. The Record there is only a mark: a scan of the
+// log that has seen it has seen everything before the tail.
+func (f *feed) begin(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, epoch uint64, warm int) error {
 	first, last := info.State.FirstSeq, info.State.LastSeq
-	if last < first || last-first < uint64(f.warm) {
-		base := last
-		if info.State.Msgs > 0 {
-			base = first - 1
-		}
-		f.restart(epoch, base, mark{})
-		f.began = true
+	switch {
+	case info.State.Msgs == 0:
+		f.restart(epoch, last, mark{})
+		return nil
+	case last-first < uint64(warm):
+		f.restart(epoch, first-1, mark{})
 		return nil
 	}
-	m, err := stream.GetMsg(ctx, last-uint64(f.warm), jetstream.WithGetMsgSubject(fmt.Sprintf("log.%d.>", f.shard.id)))
+	at := last - uint64(warm)
+	m, err := stream.GetMsg(ctx, at, jetstream.WithGetMsgSubject(fmt.Sprintf("log.%d.>", f.shard.id)))
 	if err != nil {
-		return fmt.Errorf("read the log at %d: %w", last-uint64(f.warm), err)
+		return fmt.Errorf("read the log at %d: %w", at, err)
 	}
 	f.restart(epoch, m.Sequence, mark{m.Sequence, part(m.Subject)})
-	f.began = true
 	return nil
 }
 
@@ -207,8 +222,14 @@ func (f *feed) consume(ctx context.Context, stream jetstream.Stream, end uint64)
 func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-chan error, end uint64) (string, error) {
 	tick := time.NewTicker(leaderInterval)
 	defer tick.Stop()
+	ctx, cancel := context.WithCancel(ctx)
 	asking := make(chan error, 1)
 	busy := false
+	defer func() {
+		if cancel(); busy {
+			<-asking
+		}
+	}()
 	fresh := true
 	quiet := f.head // at the last tick
 	batch := make([]incoming, 0, feedBatch)
@@ -224,7 +245,7 @@ func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-
 		case m := <-records:
 			batch = batch[:0]
 			for more := true; more; {
-				in, cause, err := f.decode(m, fresh)
+				in, cause, err := f.decode(ctx, m, fresh)
 				if err != nil || cause != "" {
 					f.append(batch)
 					return cause, err
@@ -272,7 +293,7 @@ func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-
 }
 
 // decode turns a message into the Record behind head. A sequence of 0 says that it was seen already.
-func (f *feed) decode(m jetstream.Msg, fresh bool) (in incoming, cause string, err error) {
+func (f *feed) decode(ctx context.Context, m jetstream.Msg, fresh bool) (in incoming, cause string, err error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return in, "consumer", err
@@ -283,10 +304,14 @@ func (f *feed) decode(m jetstream.Msg, fresh bool) (in incoming, cause string, e
 		return in, "", nil
 	case seq != f.head+1 && !fresh:
 		return in, "gap", fmt.Errorf("record %d came after %d", seq, f.head)
-	case seq != f.head+1 && f.shard.trimmedPast(f.head):
-		f.log.Error("the log was trimmed past this gateway: every browser of this shard is told to reload",
-			"head", f.head, "first", seq)
-		f.restart(f.epoch, seq-1, mark{})
+	case seq != f.head+1: // a hole, unless the log was trimmed since the leader was asked
+		if _, _, err := f.ask(ctx); err != nil {
+			return in, "stream", err
+		}
+		f.passTrimmed()
+		if seq <= f.head { // trimmed meanwhile
+			return in, "", nil
+		}
 	}
 	f.head = seq
 	in = incoming{seq: seq, part: part(m.Subject())}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -35,6 +34,7 @@ type house struct {
 	nats   *natsd.Server
 	js     jetstream.JetStream
 	shards int
+	dial   func(name string) (*nats.Conn, error) // how gateways reach it; nil: within the process
 }
 
 func newHouse(t *testing.T, shards int) *house {
@@ -142,9 +142,11 @@ func (h *house) coldGate(settings func(*Config)) *gate {
 	reg := prometheus.NewRegistry()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(testLog{h.t}, nil))
-	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: func(name string) (*nats.Conn, error) {
-		return h.nats.Connect(name)
-	}})
+	dial := h.dial
+	if dial == nil {
+		dial = func(name string) (*nats.Conn, error) { return h.nats.Connect(name) }
+	}
+	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial})
 	if err != nil {
 		cancel()
 		h.t.Fatal(err)
@@ -377,14 +379,6 @@ func eventually(t *testing.T, what string, f func() error) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-}
-
-func header(kv ...string) ws.HandshakeHeader {
-	h := http.Header{}
-	for i := 0; i < len(kv); i += 2 {
-		h.Add(kv[i], kv[i+1])
-	}
-	return ws.HandshakeHeaderHTTP(h)
 }
 
 func jetstreamKeep(n uint64) jetstream.StreamPurgeOpt { return jetstream.WithPurgeKeep(n) }

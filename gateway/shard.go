@@ -55,9 +55,16 @@ func newShard(id, maxBytes int, loops []*loop) *shard {
 	}
 }
 
-// restart begins at base with an empty tail. Sessions that were there are told that their position is lost.
+// restart begins at base with an empty tail; m is the Record there, none when the log begins behind base. Sessions that were
+// there are told that their position is lost.
 func (sh *shard) restart(epoch, base uint64, m mark) {
 	sh.mu.Lock()
+	if sh.epoch != epoch { // what the leader said was of another log
+		sh.first, sh.last, sh.asked = 0, 0, time.Time{}
+	}
+	if m.seq == 0 {
+		sh.first = max(sh.first, base+1)
+	}
 	sh.epoch = epoch
 	sh.life++
 	sh.tail = newTail(base, m, sh.maxBytes)
@@ -253,7 +260,9 @@ func (sh *shard) cursor(seq uint64) wire.Cursor {
 func (sh *shard) ends(first, last uint64, asked time.Time) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.first, sh.last, sh.asked = first, last, asked
+	if asked.After(sh.asked) { // an answer can overtake the one before
+		sh.first, sh.last, sh.asked = first, last, asked
+	}
 }
 
 // open says that the feed has reached the end of the log for the first time.
@@ -313,11 +322,11 @@ func (sh *shard) epochNow() uint64 {
 	return sh.epoch
 }
 
-// trimmedPast tells whether the log begins behind the Record that follows seq.
-func (sh *shard) trimmedPast(seq uint64) bool {
+// trimmedPast tells whether the log begins behind the Record that follows seq, and where.
+func (sh *shard) trimmedPast(seq uint64) (first uint64, trimmed bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.first > seq+1
+	return sh.first, sh.first > seq+1
 }
 
 // tailStart is where the tail begins, for a scan of what is older.
