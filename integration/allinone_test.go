@@ -201,6 +201,7 @@ func TestLeaving(t *testing.T) {
 		if f, err := tab.Text(house.Patience); wsclient.CloseCode(err) != 1012 {
 			t.Errorf("%s: got %q and %v, want a close with 1012", name, f, err)
 		}
+		tab.Hangup() // as browsers do when the closing handshake is done
 	}
 	if code := <-ended; code != 0 {
 		t.Errorf("exit code %d, want 0", code)

@@ -113,7 +113,7 @@ func (x *exactness) startFanout(i int) {
 
 func (x *exactness) startGateway(i int) {
 	x.gates.set(i, programs.Start(x.t, fmt.Sprintf("gateway-%d", i), x.common.With(house.Settings{
-		"ROLES": "gateway", "TAIL_RECORDS": "200", "TAIL_BYTES": "262144", "QUEUE": "6", "HEARTBEAT": "2s",
+		"ROLES": "gateway", "TAIL_RECORDS": "200", "TAIL_BYTES": "262144", "QUEUE": "6", "HEARTBEAT": "1s",
 	})).Ready())
 }
 

@@ -35,6 +35,7 @@ func killFanout(i int) func(*exactness) {
 	return func(x *exactness) {
 		old := x.fanouts[i]
 		x.struck("kill -9 of "+old.Name, func() {
+			x.busy()
 			old.Kill()
 			x.wantKilled(old.Process)
 			x.pass(100)
@@ -70,7 +71,10 @@ func killLeader(stream string) func(*exactness) {
 // freezeFanout stops a fanout for so long that another one takes its events over, and lets it go on in the middle of what it did.
 func freezeFanout(i int) func(*exactness) {
 	return func(x *exactness) {
-		x.struck("SIGSTOP of "+x.fanouts[i].Name, func() { x.freeze(x.fanouts[i].Process, 12*time.Second) })
+		x.struck("SIGSTOP of "+x.fanouts[i].Name, func() {
+			x.busy()
+			x.freeze(x.fanouts[i].Process, 12*time.Second)
+		})
 	}
 }
 
@@ -85,6 +89,12 @@ func (x *exactness) freeze(p *house.Process, d time.Duration) {
 	p.Signal(syscall.SIGSTOP)
 	pauseFor(context.Background(), d)
 	p.Signal(syscall.SIGCONT)
+}
+
+// busy gives the fanouts more than they can handle at once, so that they are in the middle of many events.
+func (x *exactness) busy() {
+	x.world.hurry(400)
+	x.pass(150)
 }
 
 // pass waits until n more events are published. While NATS elects a leader that takes some seconds.

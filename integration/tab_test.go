@@ -143,7 +143,7 @@ func (b *tab) stay(ctx context.Context, conn *wsclient.Tab) string {
 		case welcomed && now.After(leaveAt):
 			return b.leave(conn)
 		case b.slow && now.After(napAt):
-			pauseFor(ctx, time.Second+time.Duration(b.random.Int64N(int64(3*time.Second))))
+			pauseFor(ctx, 2*time.Second+time.Duration(b.random.Int64N(int64(3*time.Second))))
 			napAt = now.Add(tabStay)
 		}
 	}

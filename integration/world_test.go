@@ -71,6 +71,7 @@ type world struct {
 
 	mu      sync.Mutex // guards the following
 	due     time.Time  // of the next event
+	hasty   int        // events that are not paced
 	reached int        // the furthest event that a writer has taken
 	end     int        // the first that will not happen
 }
@@ -126,8 +127,8 @@ func newWorld(r *rand.Rand) *world {
 
 func team(i int) string { return fmt.Sprintf("team-%d", i%teams) }
 
-// invent decides what kind of event it is. Those that reach many come in bursts as well, and are long: they are what a slow
-// tab cannot take.
+// invent decides what kind of event it is. Some come in bursts that reach everyone, and are long, 24 times 9 kB: the kernel keeps 64 KiB for
+// a tab that does not read, and then its queue is too short.
 func (w *world) invent(e *event, r *rand.Rand) {
 	d := &e.data
 	d.Users, d.Teams, d.Except = []string{}, []string{}, []string{}
@@ -139,8 +140,10 @@ func (w *world) invent(e *event, r *rand.Rand) {
 		return list
 	}
 	switch dice := r.IntN(1000); {
-	case e.index%2000 < 24 || dice < 4:
-		e.form, d.Pad = "everyone", strings.Repeat("=", 3000+r.IntN(3000))
+	case e.index%2000 < 24:
+		e.form, d.Pad = "everyone", strings.Repeat("=", 8192+r.IntN(2048))
+	case dice < 4:
+		e.form, d.Pad = "everyone", strings.Repeat("=", r.IntN(4096))
 	case dice < 44:
 		e.form, d.Pad = "team", strings.Repeat("+", r.IntN(2000))
 		d.Teams = []string{team(r.IntN(teams)), team(r.IntN(teams))}[:1+r.IntN(2)]
@@ -222,13 +225,21 @@ func (w *world) take(e *event) bool {
 	}
 	w.reached = max(w.reached, e.index)
 	at := w.due
-	if now := time.Now(); at.Before(now) { // what an election has held up is not made up for
+	if now := time.Now(); at.Before(now) || w.hasty > 0 { // what an election has held up is not made up for
 		at = now
 	}
 	w.due = at.Add(time.Second / rate)
+	w.hasty = max(0, w.hasty-1)
 	w.mu.Unlock()
 	time.Sleep(time.Until(at))
 	return true
+}
+
+// hurry lets the next n events happen as fast as they can.
+func (w *world) hurry(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hasty = n
 }
 
 // enough lets no more happen than has begun, but for the fewest.
