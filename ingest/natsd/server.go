@@ -121,20 +121,17 @@ func checkPort(cfg Config, opts *server.Options) error {
 }
 
 func ready(ns *server.Server, lines *logger) error {
-	for end := time.Now().Add(startTimeout); time.Now().Before(end); {
-		if ns.ReadyForConnections(20 * time.Millisecond) {
-			break
-		}
+	for end := time.Now().Add(startTimeout); !ns.ReadyForConnections(20 * time.Millisecond); {
 		select {
 		case line := <-lines.fatal:
 			return fmt.Errorf("the embedded NATS server does not start: %s", line)
 		default:
 		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the embedded NATS server is not ready after %v", startTimeout)
+		}
 	}
-	switch {
-	case !ns.ReadyForConnections(time.Millisecond):
-		return fmt.Errorf("the embedded NATS server is not ready after %v", startTimeout)
-	case !ns.JetStreamEnabled():
+	if !ns.JetStreamEnabled() {
 		return errors.New("the embedded NATS server runs without JetStream; its log lines say why")
 	}
 	return nil
