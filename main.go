@@ -234,6 +234,11 @@ func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
 	defer admin.Close()
 	h.listening("admin", h.admin.Addr().String())
 
+	if h.nats != nil { // after a loss of power the epoch is raised before anybody follows the log
+		if _, err := h.ensureLog(ctx, nc, js); err != nil {
+			return err
+		}
+	}
 	work, fail := context.WithCancel(ctx) // ends with ctx, or when a role fails
 	defer fail()
 	browsers, leave := context.WithCancel(context.WithoutCancel(ctx))
@@ -422,11 +427,15 @@ func publish(ctx context.Context, cfg *config, args []string) error {
 	if url == "" {
 		url = "nats://" + cfg.NATSListen
 	}
+	shown, err := natsd.Redact(url)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	nc, err := nats.Connect(url, nats.Name("tidings publish"), nats.Timeout(3*time.Second))
 	if err != nil {
-		return fmt.Errorf("cannot connect to NATS at %s (TIDINGS_NATS_URL): %w; is tidings running?", url, err)
+		return fmt.Errorf("cannot connect to NATS at %s (TIDINGS_NATS_URL): %w; is tidings running?", shown, err)
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)

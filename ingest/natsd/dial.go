@@ -24,7 +24,7 @@ const (
 // While disconnected nothing is buffered: a publish fails at once, and its owner tries again with the same id, instead of an
 // old copy going out minutes later.
 func Dial(urls, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	shown, err := redact(urls)
+	shown, err := Redact(urls)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,8 @@ func changed(say func(error)) nats.ConnErrHandler {
 	}
 }
 
-// redact checks the list and hides its passwords.
-func redact(urls string) (string, error) {
+// Redact checks a comma list of NATS URLs and hides its passwords.
+func Redact(urls string) (string, error) {
 	var shown []string
 	for one := range strings.SplitSeq(urls, ",") {
 		one = strings.TrimSpace(one)
