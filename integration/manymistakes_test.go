@@ -98,6 +98,9 @@ func TestCommandLines(t *testing.T) {
 		"white space":                {nil, []string{"publish", "events.a b", "{}"}, "white space"},
 		"an end without a name":      {nil, []string{"publish", "events.", "{}"}, "events."},
 		"more than an event":         {nil, []string{"publish", "events.a", "{}", "{}"}, "tidings publish"},
+		"nobody at a NATS URL with a password": {house.Settings{"NATS_URL": "nats://u:hunter2@127.0.0.1:1"}, []string{"publish", "events.a", "{}"},
+			"is tidings running?"},
+		"no NATS URL at all": {house.Settings{"NATS_URL": "nats://"}, []string{"publish", "events.a", "{}"}, "want nats://host:4222"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := programs.Command(t, c.settings, "", c.args...)
@@ -106,6 +109,9 @@ func TestCommandLines(t *testing.T) {
 			}
 			said := p.Stderr()
 			i := strings.LastIndex(said, "tidings: ")
+			if strings.Contains(said, "hunter2") {
+				t.Errorf("got %q, which holds a password", said)
+			}
 			if i < 0 || !strings.Contains(said[i:], c.want) || strings.Contains(said, "goroutine ") || p.Stdout() != "" {
 				t.Errorf("got %q and on standard output %q, want a sentence that says %q", said, p.Stdout(), c.want)
 			}
