@@ -91,7 +91,7 @@ func (r *replay) Run(ctx context.Context) {
 }
 
 func (r *replay) work(ctx context.Context) {
-	for {
+	for ctx.Err() == nil { // whoever waits then is closed by its loop
 		k, list, ok := r.take()
 		if !ok {
 			select {
