@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -10,17 +11,23 @@ import (
 	"tidings/integration/house"
 )
 
-// gatewayMetrics are what the gateways' metrics must tell over all their lives.
-var gatewayMetrics = []string{"tidings_resets_total", "tidings_replay_scans_total", "tidings_sessions_slow_total", "tidings_notifications_sent_total",
-	"tidings_feed_bad_records_total", "tidings_heartbeats_sent_total"}
+// gatewayMetrics are what the gateways must tell over all their lives: the name of a metric, and perhaps the value of a label.
+var gatewayMetrics = []string{"tidings_resets_total", "tidings_resumes_total reset", "tidings_feed_bad_records_total", "tidings_replay_scans_total",
+	"tidings_sessions_slow_total", "tidings_heartbeats_sent_total"}
+
+// ask adds what a gateway tells to what those before it told.
+func (x *exactness) ask(d *house.Tidings) {
+	for _, metric := range gatewayMetrics {
+		f := strings.Fields(metric)
+		x.told[metric] += d.Metric(f[0], f[1:]...)
+	}
+}
 
 // killGateway kills a gateway; it comes back when a hundred events have gone out without it.
 func killGateway(i int) func(*exactness) {
 	return func(x *exactness) {
 		old := x.gates.get(i)
-		for _, name := range gatewayMetrics {
-			x.buried[name] += old.Metric(name)
-		}
+		x.ask(old)
 		x.struck("kill -9 of "+old.Name, func() {
 			old.Kill()
 			x.wantKilled(old.Process)
