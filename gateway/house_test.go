@@ -30,14 +30,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // house is an embedded NATS server with a log, and gateways on it.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	nats   *natsd.Server
 	js     jetstream.JetStream
 	shards int
 	dial   func(name string) (*nats.Conn, error) // how gateways reach it; nil: within the process
 }
 
-func newHouse(t *testing.T, shards int) *house {
+func newHouse(t testing.TB, shards int) *house {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s, err := natsd.Start(natsd.Config{NATSStore: t.TempDir(), NATSListen: "127.0.0.1:0"}, log)
@@ -114,7 +114,7 @@ func note(n int) []byte { return fmt.Appendf(nil, `{"id":"%d","kind":"test","dat
 // gate is a running gateway.
 type gate struct {
 	*Gateway
-	t    *testing.T
+	t    testing.TB
 	reg  *prometheus.Registry
 	stop func() error // ends it and gives Run's result
 }
@@ -164,7 +164,7 @@ func (h *house) coldGate(settings func(*Config)) *gate {
 }
 
 // testLog shows the log of a test that fails.
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(b []byte) (int, error) {
 	l.t.Log(strings.TrimSpace(string(b)))
@@ -207,7 +207,7 @@ func hasLabels(m *dto.Metric, labels []string) bool {
 
 // tab is a browser tab.
 type tab struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
 }
@@ -366,7 +366,7 @@ func (b *tab) wantClosed(code CloseCode) {
 	}
 }
 
-func eventually(t *testing.T, what string, f func() error) {
+func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(15 * time.Second)
 	for {
