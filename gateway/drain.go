@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tidings/gateway/frame"
-	"tidings/gateway/netpoll"
 )
 
 const (
@@ -29,7 +28,7 @@ func (g *Gateway) leave(loops *sync.WaitGroup) {
 	case <-done:
 	case <-time.After(drainPatience):
 	}
-	netpoll.Close(g.listener)
+	g.closeListener()
 }
 
 // leave closes this loop's sockets and ends the loop when they are.

@@ -74,7 +74,7 @@ func (b *tab) wantAnswers() {
 		}
 	}
 	for closed := false; ; {
-		f, err := ws.ReadFrame(b.r)
+		f, err := readFrame(b.r)
 		switch {
 		case err == io.EOF, gone(err):
 			return

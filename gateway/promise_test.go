@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,10 +31,11 @@ func TestHeartbeatsOfABusyLoop(t *testing.T) {
 		}
 	})
 	const count = 30
+	var said [count]atomic.Uint64 // alice's, by number
 	busy.Go(func() {
 		for n := range count { // more than a heartbeat between two of alice's, now and then
 			h.say("bob", n)
-			h.say("alice", n)
+			said[n].Store(h.say("alice", n))
 			select {
 			case <-ctx.Done():
 				return
@@ -50,6 +52,9 @@ func TestHeartbeatsOfABusyLoop(t *testing.T) {
 		}
 		switch {
 		case m.Type == "":
+			if seq := said[n].Load(); seq != 0 && seq <= c.Seq {
+				t.Fatalf("a heartbeat promises %d, and notification %d at %d has not come", c.Seq, n, seq)
+			}
 			promised = max(promised, c.Seq)
 			beats++
 		case string(m.Data) != fmt.Sprint(n):

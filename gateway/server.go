@@ -40,8 +40,9 @@ type Gateway struct {
 
 	heartSeconds, handshakeSeconds, authSeconds, slowSeconds uint32
 
-	listener int // closed by leave
+	listener int // -1 when it is closed
 	loops    []*loop
+	turning  atomic.Bool // loops is complete
 	replay   *replay
 
 	shards  atomic.Pointer[[]*shard] // nil until the log is known
@@ -119,6 +120,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop(nil)
 	g.running = work
 	defer g.auth.Close()
+	defer g.closeListener()
 	if g.rules.dev {
 		g.log.Warn("DEVELOPMENT MODE: no key is configured, so anyone on this machine is whoever they say they are")
 	}
@@ -149,10 +151,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for i := range n {
 		l, err := newLoop(i, g, g.listener)
 		if err != nil {
+			for _, l := range g.loops {
+				l.poller.Close()
+			}
 			return err
 		}
 		g.loops = append(g.loops, l)
 	}
+	g.turning.Store(true)
 
 	var loops, rest sync.WaitGroup
 	serving, kill := context.WithCancel(work)
@@ -187,6 +193,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil
 	}
 	return err
+}
+
+func (g *Gateway) closeListener() {
+	if g.listener >= 0 {
+		netpoll.Close(g.listener)
+	}
+	g.listener = -1
 }
 
 // follow finds out how many shards the log has, and follows them.
@@ -324,6 +337,9 @@ func (g *Gateway) Ready() error {
 
 // Alive tells that the process is stuck and should be ended; nil if it is not. NATS has no part in it.
 func (g *Gateway) Alive() error {
+	if !g.turning.Load() {
+		return nil // it is about to
+	}
 	for _, l := range g.loops {
 		if d := time.Since(time.Unix(l.alive.Load(), 0)); d > stuckAfter && !g.leaving.Load() {
 			return fmt.Errorf("loop %d has not turned for %v", l.index, d.Round(time.Second))

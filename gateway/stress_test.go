@@ -21,9 +21,8 @@ import (
 
 // crowd are browsers that do whatever browsers do, and what they should not do, all at once.
 type crowd struct {
-	g       *gate
-	request []byte
-	visits  sync.WaitGroup
+	g      *gate
+	visits sync.WaitGroup
 
 	mu   sync.Mutex // guards the following
 	done int
