@@ -79,6 +79,7 @@ func (s search) run(ctx context.Context, found map[string]bool) error {
 	if err != nil {
 		return err
 	}
+	defer s.remove(c)
 	// Without a sign of life for twice this long it makes another consumer, perhaps on another replica: one on a server
 	// that has just come back may stay silent.
 	it, err := c.Messages(jetstream.PullHeartbeat(500 * time.Millisecond))
@@ -104,6 +105,18 @@ func (s search) run(ctx context.Context, found map[string]bool) error {
 			return nil
 		}
 	}
+}
+
+// remove deletes the consumer of a search. Left to its InactiveThreshold, the consumers of a take-over with many events would reach the
+// thousand that a stream may have, and then nobody could follow the log any more, gateways neither.
+func (s search) remove(c jetstream.Consumer) {
+	info := c.CachedInfo()
+	if info == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupIdle)
+	defer cancel()
+	_ = s.js.DeleteConsumer(ctx, s.stream, info.Name) // otherwise it goes by itself, a minute later
 }
 
 // last is the sequence at which the search ends: the newest message of all subjects, as the stream's leader has it; 0 when
