@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"tidings/integration/house"
 	"tidings/integration/wsclient"
 )
 
@@ -92,6 +93,21 @@ func (y *tally) rest(v *viewer) {
 			v.t.Fatalf("%s got %+v", v.user, f)
 		}
 	}
+}
+
+// flow publishes until ctx ends and nothing is left unacknowledged; then is called after each event.
+func (y *tally) flow(ctx context.Context, js jetstream.JetStream, then func(n int)) error {
+	for began := time.Now(); ctx.Err() == nil || y.pending != nil; {
+		err := y.publish(context.Background(), js, 2*time.Second)
+		if err == nil {
+			then(y.published)
+			began = time.Now()
+		} else if time.Since(began) > house.Patience {
+			return fmt.Errorf("event %d is not acknowledged: %w", y.published+1, err)
+		}
+		time.Sleep(5 * time.Millisecond) // the pace
+	}
+	return nil
 }
 
 // fails publishes until that has failed so often without a success between, at most n events.
