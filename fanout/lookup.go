@@ -2,15 +2,15 @@ package fanout
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"hash/maphash"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"tidings/fanout/wire"
 )
@@ -19,8 +19,15 @@ const (
 	// slack is how far back before an event's own time its Records are looked for: the clocks of the servers differ.
 	slack = time.Minute
 
+	// head is how much earlier than asked an index begins: behind a crash the events of all partitions come back, and
+	// the first one asked about is not the oldest.
+	head = time.Minute
+
+	// indexIdle is how long an index is kept after the last question.
+	indexIdle = time.Minute
+
 	// lookupIdle is how long a search may stand still. A replica that lags is milliseconds behind; an election takes up to 9 s,
-	// and then the next attempt searches again.
+	// and then the next attempt goes on from there.
 	lookupIdle = 5 * time.Second
 )
 
@@ -33,147 +40,218 @@ func (p *Publisher) forgotten(stored time.Time) bool {
 
 // missing looks for entries in the log, among the Records stored since then, and returns those that are not there.
 func (p *Publisher) missing(ctx context.Context, entries []Entry, since time.Time) ([]Entry, error) {
-	found := make(map[string]bool, len(entries)) // by id; false: still looked for
-	subjects := map[int]map[string]bool{}        // by shard
+	sets := make([]*idSet, len(p.indexes)) // of the shards that entries are in
 	for _, e := range entries {
-		found[e.MsgID] = false
-		if subjects[e.Shard] == nil {
-			subjects[e.Shard] = map[string]bool{}
+		if sets[e.Shard] != nil {
+			continue
 		}
-		subjects[e.Shard][e.Subject] = true
-	}
-	for shard, set := range subjects {
-		s := search{p.js, wire.Stream(shard), slices.Sorted(maps.Keys(set)), since.Add(-slack)}
-		if err := s.run(ctx, found); err != nil {
-			return entries, fmt.Errorf("look for records in %s: %w", wire.Stream(shard), err)
+		var err error
+		if sets[e.Shard], err = p.indexes[e.Shard].ask(ctx, since.Add(-slack)); err != nil {
+			return entries, fmt.Errorf("look for records in %s: %w", wire.Stream(e.Shard), err)
 		}
 	}
-	missing := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return found[e.MsgID] })
+	missing := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return sets[e.Shard].has(e.MsgID) })
 	p.metrics.lookups.WithLabelValues("found").Add(float64(len(entries) - len(missing)))
 	p.metrics.lookups.WithLabelValues("missing").Add(float64(len(missing)))
 	return missing, nil
 }
 
-// search reads the ids that a stream holds under some subjects since some time.
-type search struct {
-	js       jetstream.JetStream
-	stream   string
-	subjects []string
-	since    time.Time
+// index answers which ids a shard of the log holds. It reads the log once for all who ask: behind a crash that may be every
+// event of a backlog, and each would have to read what the others have stored. It goes on from where it has read to, for
+// as long as somebody asks, and is dropped a minute later.
+type index struct {
+	// Fixed at creation.
+	js     jetstream.JetStream
+	stream string
+	read   prometheus.Counter
+	turn   chan struct{} // holds one token while nobody reads
+	idle   *time.Timer   // runs forget
+
+	// Guarded by mu.
+	mu   sync.Mutex
+	next *pass // will be made by whoever has the turn next; nil: nobody waits
+
+	// Owned by the holder of turn.
+	set *idSet
 }
 
-// run marks in found what it meets. It has read everything only when it has seen the last message that the stream's leader
-// knows: a consumer may live on a replica that lags, and would end earlier without a sign.
-func (s search) run(ctx context.Context, found map[string]bool) error {
-	last, err := s.last(ctx)
-	if err != nil || last == 0 {
-		return err
+// pass is one reading of the log, up to what the leader had when it began, for all who asked before it began.
+type pass struct {
+	since time.Time // the earliest that anybody asked for; guarded by index.mu until the pass begins
+
+	// Written before done is closed.
+	done chan struct{}
+	set  *idSet
+	err  error
+	left bool // whoever made it gave up: those who still want to know make another
+}
+
+func newIndex(js jetstream.JetStream, stream string, read prometheus.Counter) *index {
+	x := &index{js: js, stream: stream, read: read, turn: make(chan struct{}, 1)}
+	x.turn <- struct{}{}
+	x.idle = time.AfterFunc(indexIdle, x.forget)
+	x.idle.Stop()
+	return x
+}
+
+// ask returns a set with every id that the shard held when ask was called, and that was stored at or after since.
+func (x *index) ask(ctx context.Context, since time.Time) (*idSet, error) {
+	for {
+		p := x.join(since)
+		select {
+		case <-x.turn:
+			x.make(ctx, p)
+			x.turn <- struct{}{}
+		case <-p.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if !p.left || ctx.Err() != nil {
+			return p.set, p.err
+		}
 	}
-	c, err := s.js.OrderedConsumer(ctx, s.stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects:    s.subjects,
-		DeliverPolicy:     jetstream.DeliverByStartTimePolicy,
-		OptStartTime:      &s.since,
-		HeadersOnly:       true,
-		InactiveThreshold: time.Minute,
-	})
+}
+
+// join takes part in the pass that has not begun yet.
+func (x *index) join(since time.Time) *pass {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.next == nil {
+		x.next = &pass{since: since, done: make(chan struct{})}
+	}
+	if since.Before(x.next.since) {
+		x.next.since = since
+	}
+	return x.next
+}
+
+// make makes p unless it is made already. The caller has the turn.
+func (x *index) make(ctx context.Context, p *pass) {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	x.mu.Lock()
+	x.next = nil
+	x.mu.Unlock()
+	x.idle.Stop()
+	p.err = x.refresh(ctx, p.since)
+	p.set, p.left = x.set, ctx.Err() != nil
+	x.idle.Reset(indexIdle)
+	close(p.done)
+}
+
+// forget gives the memory back, unless somebody is reading.
+func (x *index) forget() {
+	select {
+	case <-x.turn:
+		x.set = nil
+		x.turn <- struct{}{}
+	default:
+	}
+}
+
+// refresh reads on, up to the last message that the stream's leader knows: a consumer may live on a replica that lags, and
+// would end earlier without a sign.
+func (x *index) refresh(ctx context.Context, since time.Time) error {
+	stream, err := x.js.Stream(ctx, x.stream) // the leader answers
 	if err != nil {
 		return err
 	}
-	defer s.remove(c)
+	info := stream.CachedInfo()
+	if x.set == nil || since.Before(x.set.from) || !x.set.created.Equal(info.Created) {
+		x.set = &idSet{from: since.Add(-head), created: info.Created, seed: maphash.MakeSeed(), ids: map[uint64]struct{}{}}
+	}
+	last := info.State.LastSeq
+	switch {
+	case last <= x.set.upTo:
+		return nil
+	case info.State.Msgs == 0 || info.State.LastTime.Before(x.set.from):
+		x.set.upTo = last
+		return nil
+	}
+	return x.readTo(ctx, last)
+}
+
+// readTo adds the ids of the messages behind the last one read, up to that sequence. What was read before an error stays.
+func (x *index) readTo(ctx context.Context, last uint64) error {
+	cfg := jetstream.OrderedConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartTimePolicy,
+		OptStartTime:      &x.set.from,
+		HeadersOnly:       true,
+		InactiveThreshold: time.Minute,
+	}
+	if x.set.upTo > 0 {
+		cfg.DeliverPolicy, cfg.OptStartTime, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, nil, x.set.upTo+1
+	}
+	c, err := x.js.OrderedConsumer(ctx, x.stream, cfg)
+	if err != nil {
+		return err
+	}
+	defer x.remove(c)
 	// Without a sign of life for twice this long it makes another consumer, perhaps on another replica: one on a server
 	// that has just come back may stay silent.
-	it, err := c.Messages(jetstream.PullHeartbeat(500 * time.Millisecond))
+	it, err := c.Messages(jetstream.PullHeartbeat(500*time.Millisecond), jetstream.PullMaxMessages(2000))
 	if err != nil {
 		return err
 	}
 	defer it.Stop()
 	defer context.AfterFunc(ctx, it.Stop)()
-	for {
+	for x.set.upTo < last {
 		m, err := it.Next(jetstream.NextMaxWait(lookupIdle))
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
-		}
-		id := m.Headers().Get(jetstream.MsgIDHeader)
-		if _, ok := found[id]; ok {
-			found[id] = true
 		}
 		meta, err := m.Metadata()
 		if err != nil {
 			return err
 		}
-		if meta.Sequence.Stream >= last {
-			return nil
-		}
+		x.read.Inc()
+		x.set.add(m.Headers().Get(jetstream.MsgIDHeader))
+		x.set.upTo = meta.Sequence.Stream
 	}
+	return nil
 }
 
-// remove deletes the consumer of a search. Left to its InactiveThreshold, the consumers of a take-over with many events would reach the
-// thousand that a stream may have, and then nobody could follow the log any more, gateways neither.
-func (s search) remove(c jetstream.Consumer) {
+// remove deletes the consumer of a pass. Left to their InactiveThreshold, the consumers of many passes would reach the thousand
+// that a stream may have, and then nobody could follow the log any more, gateways neither.
+func (x *index) remove(c jetstream.Consumer) {
 	info := c.CachedInfo()
 	if info == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookupIdle)
 	defer cancel()
-	_ = s.js.DeleteConsumer(ctx, s.stream, info.Name) // otherwise it goes by itself, a minute later
+	_ = x.js.DeleteConsumer(ctx, x.stream, info.Name) // otherwise it goes by itself, a minute later
 }
 
-// last is the sequence at which the search ends: the newest message of all subjects, as the stream's leader has it; 0 when
-// none of them is new enough.
-func (s search) last(ctx context.Context) (uint64, error) {
-	var last uint64
-	for _, subject := range s.subjects {
-		seq, stored, err := s.lastOf(ctx, subject)
-		if err != nil {
-			return 0, err
-		}
-		if !stored.Before(s.since) {
-			last = max(last, seq)
-		}
-	}
-	return last, nil
+// idSet holds ids as hashes of 64 bits, some 14 bytes each: a backlog of an hour may have millions. Two of ten million ids share
+// one with a probability of 3 in a million, one that is asked for and missing is taken for found with one in 10^12.
+type idSet struct {
+	// Fixed at creation.
+	from    time.Time
+	created time.Time // of the stream
+	seed    maphash.Seed
+
+	upTo uint64 // owned by the index: the last sequence read
+
+	// Guarded by mu.
+	mu  sync.RWMutex
+	ids map[uint64]struct{}
 }
 
-// lastOf asks the leader for the newest message of a subject; 0 when there is none. jetstream.Stream.GetLastMsgForSubject will
-// not do: on a stream with AllowDirect any replica answers it.
-func (s search) lastOf(ctx context.Context, subject string) (uint64, time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupIdle)
-	defer cancel()
-	question, err := json.Marshal(map[string]string{"last_by_subj": subject})
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	msg, err := s.js.Conn().RequestWithContext(ctx, apiPrefix(s.js)+"STREAM.MSG.GET."+s.stream, question)
-	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("ask for the newest record of %s: %w", subject, err)
-	}
-	var answer struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Sequence uint64    `json:"seq"`
-			Time     time.Time `json:"time"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(msg.Data, &answer); err != nil {
-		return 0, time.Time{}, fmt.Errorf("ask for the newest record of %s: %w", subject, err)
-	}
-	switch {
-	case answer.Error == nil:
-		return answer.Message.Sequence, answer.Message.Time, nil
-	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return 0, time.Time{}, nil
-	}
-	return 0, time.Time{}, fmt.Errorf("ask for the newest record of %s: %w", subject, answer.Error)
+func (s *idSet) add(id string) {
+	h := maphash.String(s.seed, id)
+	s.mu.Lock()
+	s.ids[h] = struct{}{}
+	s.mu.Unlock()
 }
 
-func apiPrefix(js jetstream.JetStream) string {
-	o := js.Options()
-	switch {
-	case o.APIPrefix != "":
-		return strings.TrimSuffix(o.APIPrefix, ".") + "."
-	case o.Domain != "":
-		return "$JS." + o.Domain + ".API."
-	}
-	return jetstream.DefaultAPIPrefix
+func (s *idSet) has(id string) bool {
+	h := maphash.String(s.seed, id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.ids[h]
+	return ok
 }

@@ -29,6 +29,7 @@ type publisherMetrics struct {
 	records *prometheus.CounterVec
 	retries prometheus.Counter
 	lookups *prometheus.CounterVec
+	indexed prometheus.Counter
 	latency prometheus.Histogram
 }
 
@@ -47,6 +48,10 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 			Name: "tidings_log_lookups_total",
 			Help: "Records looked for in the log because the duplicate window had passed, by result: found, missing.",
 		}, []string{"result"}),
+		indexed: f.NewCounter(prometheus.CounterOpts{
+			Name: "tidings_log_lookup_reads_total",
+			Help: "Records read from the log to look for others; each is read once for all who look at the time.",
+		}),
 		latency: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tidings_publish_seconds",
 			Help:    "From the first publish of an event's records to the last acknowledgement.",

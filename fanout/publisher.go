@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"tidings/fanout/wire"
 	"tidings/ingest"
 )
 
@@ -43,6 +44,7 @@ type Publisher struct {
 	log      *slog.Logger
 	metrics  *publisherMetrics
 
+	indexes []*index // by shard
 	flying  *semaphore.Weighted
 	healing chan struct{} // holds one token while nobody recreates streams
 }
@@ -60,6 +62,9 @@ func NewPublisher(js jetstream.JetStream, cfg LogConfig, log *slog.Logger, reg p
 		healing:  make(chan struct{}, 1),
 	}
 	p.healing <- struct{}{}
+	for s := range cfg.Shards {
+		p.indexes = append(p.indexes, newIndex(js, wire.Stream(s), p.metrics.indexed))
+	}
 	return p
 }
 

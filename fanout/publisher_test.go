@@ -147,6 +147,123 @@ func TestTheWindowForgets(t *testing.T) {
 	}
 }
 
+// Behind a crash every event of a backlog may be looked for. Each Record is read once for all of them, and those that were
+// stored meanwhile once more.
+func TestManyLookups(t *testing.T) {
+	js := startNode(t).connect()
+	cfg := shortWindow(2)
+	p := newLog(t, js, cfg)
+	const workers, each = 16, 50
+	var lists [workers * each][]Entry
+	events := make([]*ingest.Event, workers*each)
+	stored := 0
+	for i := range events {
+		e := freshEvent("1")
+		e.Key = fmt.Sprintf("%032d", i)
+		events[i], lists[i] = e, entriesFor(t, e, 2, 20)
+		if i%2 == 0 {
+			if err := p.Publish(context.Background(), lists[i], e); err != nil {
+				t.Fatal(err)
+			}
+			stored += len(lists[i])
+		}
+	}
+	forgets(t, js, cfg.Duplicates)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < len(events); i += workers {
+				e := events[i]
+				e.Redelivered = true
+				if err := p.Publish(context.Background(), lists[i], e); err != nil {
+					t.Errorf("event %s: %v", e.Key, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	wantOnce(t, js, 2, lists[:]...)
+	if got := testutil.ToFloat64(p.metrics.lookups.WithLabelValues("found")); got != float64(stored) {
+		t.Errorf("got %v Records found in the log, want %d", got, stored)
+	}
+	all := 0
+	for _, entries := range lists {
+		all += len(entries)
+	}
+	if got := testutil.ToFloat64(p.metrics.indexed); got < float64(stored) || got > float64(all) {
+		t.Errorf("got %v Records read for %d lookups, want from %d to %d: each once", got, len(events), stored, all)
+	}
+}
+
+func TestIndex(t *testing.T) {
+	js := startNode(t).connect()
+	ctx := context.Background()
+	cfg := logConfig(1)
+	p := newLog(t, js, cfg)
+	x := p.indexes[0]
+	store := func(e *ingest.Event) []Entry {
+		t.Helper()
+		entries := entriesFor(t, e, 1, 3)
+		if err := p.Publish(ctx, entries, e); err != nil {
+			t.Fatal(err)
+		}
+		return entries
+	}
+	ask := func(since time.Time, entries []Entry, want bool) {
+		t.Helper()
+		set, err := x.ask(ctx, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if set.has(e.MsgID) != want {
+				t.Errorf("%s: got %v, want %v", e.MsgID, !want, want)
+			}
+		}
+	}
+	reads := func() float64 { return testutil.ToFloat64(p.metrics.indexed) }
+
+	ask(time.Now(), entriesFor(t, freshEvent("1"), 1, 3), false) // an empty log
+	first := freshEvent("1")
+	entries := store(first)
+	ask(time.Now(), entries, true)
+	ask(time.Now().Add(-30*time.Second), entries, true)
+	if got := reads(); got != float64(len(entries)) {
+		t.Errorf("got %v Records read, want each of %d once", got, len(entries))
+	}
+	ask(time.Now().Add(-time.Hour), entries, true) // before where it began: from there again
+	if got := reads(); got != float64(2*len(entries)) {
+		t.Errorf("got %v Records read, want %d", got, 2*len(entries))
+	}
+	ask(time.Now().Add(time.Hour), entries, true)
+	x.forget()
+	if x.set != nil {
+		t.Error("a forgotten index is still there")
+	}
+	ask(time.Now().Add(time.Hour), entries, false) // nothing is so new
+
+	// Deleted and made again, the stream has other Records under the same sequences.
+	if err := js.DeleteStream(ctx, "LOG_0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := EnsureLog(ctx, js, cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	second := freshEvent("2")
+	second.Key = strings.Repeat("f", 32)
+	others := store(second)
+	ask(time.Now(), others, true)
+	ask(time.Now(), entries, false)
+
+	// Whoever reads may give up; the others go on without him.
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := x.ask(gone, time.Now().Add(-2*time.Hour)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	ask(time.Now(), others, true)
+}
+
 // Two workers hold the same old event: both search, both find nothing, both publish.
 func TestTwoWorkers(t *testing.T) {
 	js := startNode(t).connect()
