@@ -21,9 +21,6 @@ const (
 
 	// maxWait bounds the pause between two attempts while NATS is away.
 	maxWait = 5 * time.Second
-
-	// staleAfter: an event in hand for longer may have been taken over by another process.
-	staleAfter = 30 * time.Second
 )
 
 // backOff is the pause behind attempt 1, 2, 3 …; the last one stays. The lane waits, others go on.
@@ -49,7 +46,7 @@ func (s *Source) handleWork(l *lanes, w *work) bool {
 	}
 	e.Redelivered = w.again
 	for failed, away := 0, 0; s.work.Err() == nil; e.Redelivered = true {
-		if time.Since(w.since) > staleAfter {
+		if !e.Redelivered && !l.grip.holds(s.work, w.pin, w.since) {
 			e.Redelivered = true
 		}
 		err := s.attempt(e)

@@ -13,7 +13,7 @@ import (
 type delivery struct {
 	msg    *jetstream.RawStreamMsg
 	ack    ackReply
-	pin    string // under which the consumer delivered it
+	pin    string // under which we got it
 	number uint64 // of this delivery in the consumer: 1, 2, 3 …
 	times  int    // delivered so often; 0: read from the stream
 }

@@ -22,6 +22,7 @@ const (
 // lanes keeps what one reader has in hand: a queue per aggregate, each with a goroutine as long as it is not empty.
 type lanes struct {
 	src  *Source
+	grip *grip
 	room chan struct{} // holds one when something was done since it was last taken
 
 	// Guarded by mu.
@@ -47,9 +48,10 @@ type work struct {
 	prev, next *work
 }
 
-func newLanes(s *Source) *lanes {
+func newLanes(s *Source, g *grip) *lanes {
 	return &lanes{
 		src:    s,
+		grip:   g,
 		room:   make(chan struct{}, 1),
 		lanes:  make(map[string][]*work),
 		inHand: make(map[eventID]*work),

@@ -96,7 +96,12 @@ type running struct {
 // run starts a Source on nc and waits until it follows the events.
 func (b *bench) run(nc *nats.Conn, handle func(context.Context, *Event) error) *running {
 	b.t.Helper()
-	s, err := NewSource(nc, testConfig(), testLog(), nil)
+	return b.runWith(testConfig(), nc, handle)
+}
+
+func (b *bench) runWith(cfg Config, nc *nats.Conn, handle func(context.Context, *Event) error) *running {
+	b.t.Helper()
+	s, err := NewSource(nc, cfg, testLog(), nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ type reader struct {
 func newReader(s *Source, p int) *reader {
 	name := consumerName(p)
 	r := &reader{src: s, consumer: name, filter: filter(p), log: s.log.With("consumer", name)}
-	r.lanes = newLanes(s)
+	r.lanes = newLanes(s, newGrip(s.cfg, r.info))
 	r.pinned.Store("")
 	return r
 }

@@ -314,6 +314,68 @@ func TestProgressOfASlowEvent(t *testing.T) {
 	}
 }
 
+// An event behind a slow one of its aggregate may wait long in our hands. As long as the partition stays ours nobody else can have
+// handled it; when it was somebody else's in between, somebody may have.
+func TestDoubtAboutEventsThatWait(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose bool
+		want bool
+	}{
+		"the partition stays ours":        {false, false},
+		"the partition goes, and is back": {true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			cfg := testConfig()
+			cfg.Duplicates = 10 * time.Second // so proof of 2.5 s ago is stale
+			var ticks atomic.Int32
+			var begun, end sync.WaitGroup
+			begun.Add(1)
+			end.Add(1)
+			doubt := make(chan bool, 1)
+			s := b.runWith(cfg, b.nc, func(_ context.Context, e *Event) error {
+				switch string(e.Data) {
+				case `"slow"`:
+					begun.Done()
+					end.Wait()
+				case `"queued"`:
+					doubt <- e.Redelivered
+				default:
+					ticks.Add(1)
+				}
+				return nil
+			})
+			// All of two tokens, so of one partition, and each an aggregate.
+			b.publish("events.slow", "slow")
+			b.publish("events.slow", "queued")
+			begun.Wait()
+			if tt.lose {
+				stream, err := b.js.Stream(b.ctx(), StreamEvents)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := stream.UnpinConsumer(b.ctx(), consumerName(Partitions), priorityGroup); err != nil {
+					t.Fatal(err)
+				}
+			}
+			since := time.Now()
+			waitFor(t, "longer than proof lasts, with events", func() bool {
+				n := ticks.Load()
+				b.publish("events.tick", "tick")
+				waitFor(t, "the tick", func() bool { return ticks.Load() > n })
+				return time.Since(since) > cfg.Duplicates/4+time.Second
+			})
+			end.Done()
+			if got := <-doubt; got != tt.want {
+				t.Errorf("marked as redelivered: got %v, want %v", got, tt.want)
+			}
+			b.settled()
+			s.stop()
+		})
+	}
+}
+
 func TestUnavailableIsTriedWithoutLimit(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -26,7 +26,7 @@ func (r *reader) takeOver(ctx context.Context, d *delivery) error {
 	if !complete(info, d) {
 		r.log.Info("taking over events that were delivered before", "from", info.AckFloor.Stream+1, "to", info.Delivered.Stream, "unacknowledged", info.NumAckPending)
 		r.src.metrics.takeOvers.Inc()
-		if err := r.readStream(ctx, info, d.ack, got); err != nil {
+		if err := r.readStream(ctx, info, d, got); err != nil {
 			r.pin, r.number = "", 0
 			return err
 		}
@@ -67,7 +67,7 @@ func complete(info *jetstream.ConsumerInfo, d *delivery) bool {
 }
 
 // readStream accepts the partition's events between the consumer's floor and its last delivery.
-func (r *reader) readStream(ctx context.Context, info *jetstream.ConsumerInfo, ack ackReply, got []*delivery) error {
+func (r *reader) readStream(ctx context.Context, info *jetstream.ConsumerInfo, first *delivery, got []*delivery) error {
 	delivered := make(map[eventID]*delivery, len(got))
 	for _, d := range got {
 		delivered[d.id()] = d
@@ -82,7 +82,7 @@ func (r *reader) readStream(ctx context.Context, info *jetstream.ConsumerInfo, a
 			break
 		}
 		seq = m.Sequence
-		d := &delivery{msg: m, ack: ack.forEvent(m)}
+		d := &delivery{msg: m, ack: first.ack.forEvent(m), pin: first.pin}
 		if own := delivered[d.id()]; own != nil {
 			d = own // it knows how often it was delivered
 		}
