@@ -72,7 +72,7 @@ func newLoop(index int, g *Gateway, listener int) (*loop, error) {
 	l.wheel.now = l.sec
 	l.alive.Store(time.Now().Unix())
 	if listener >= 0 {
-		if err := p.AddListener(listener, 0); err != nil {
+		if err := p.AddListener(listener, netpoll.Tag{}); err != nil {
 			p.Close()
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (l *loop) second(sec uint32) {
 	l.feeds = l.gate.positions(l.feeds)
 	l.drain() // what a position covers is in the queue: a heartbeat must not overtake it
 	if l.paused && !l.stopping {
-		l.paused = l.poller.AddListener(l.listener, 0) != nil
+		l.paused = l.poller.AddListener(l.listener, netpoll.Tag{}) != nil
 	}
 	l.wheel.advance(sec, func(fd int32, gen uint32) {
 		switch c := l.slot(fd, gen); {
@@ -158,7 +158,7 @@ func (l *loop) adopt(fd int) (*slot, error) {
 	if l.gen == 0 { // 0 is the listener's, and that of empty slots
 		l.gen = 1
 	}
-	if err := l.poller.Add(fd, l.gen); err != nil {
+	if err := l.poller.Add(fd, netpoll.Tag{Slot: int32(fd), Gen: l.gen}); err != nil {
 		return nil, err
 	}
 	l.open++
@@ -180,7 +180,7 @@ func (l *loop) event(ev *netpoll.Event) {
 		l.accept()
 		return
 	}
-	c := l.slot(ev.FD, ev.Gen)
+	c := l.slot(ev.Slot, ev.Gen)
 	switch {
 	case c == nil: // closed while its event was on the way
 	case c.greet != nil:

@@ -304,7 +304,7 @@ func (s *Session) destroy(cause string) {
 
 // watch asks the poller for what the session can use.
 func (s *Session) watch() {
-	if err := s.loop.poller.Watch(int(s.fd), s.gen, true, s.out != nil); err != nil {
+	if err := s.loop.poller.Watch(int(s.fd), netpoll.Tag{Slot: s.fd, Gen: s.gen}, true, s.out != nil); err != nil {
 		s.destroy(causeGone)
 	}
 }

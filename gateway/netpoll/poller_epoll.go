@@ -33,6 +33,9 @@ type Poller struct {
 // one is what a wake-up adds to the event descriptor's counter, in the machine's byte order.
 var one = binary.NativeEndian.AppendUint64(nil, 1)
 
+// wakeSlot marks the event descriptor of wake-ups.
+const wakeSlot = -1
+
 // New makes a Poller with nothing to watch.
 func New() (*Poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -55,7 +58,7 @@ func New() (*Poller, error) {
 		err = p.file.SetReadDeadline(time.Time{}) // fails if the runtime does not watch it
 	}
 	if err == nil {
-		err = p.ctl(unix.EPOLL_CTL_ADD, wakeFD, 0, unix.EPOLLIN)
+		err = p.ctl(unix.EPOLL_CTL_ADD, wakeFD, Tag{Slot: wakeSlot}, unix.EPOLLIN)
 	}
 	if err != nil {
 		p.Close()
@@ -70,17 +73,17 @@ func (p *Poller) Close() error {
 }
 
 // Add watches fd for input and hang-up, level-triggered: what is not read is reported again.
-func (p *Poller) Add(fd int, gen uint32) error {
-	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLRDHUP)
+func (p *Poller) Add(fd int, t Tag) error {
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, t, unix.EPOLLIN|unix.EPOLLRDHUP)
 }
 
 // AddListener watches a listening socket that several Pollers share: a connection wakes one of them, not all.
-func (p *Poller) AddListener(fd int, gen uint32) error {
-	return p.ctl(unix.EPOLL_CTL_ADD, fd, gen, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+func (p *Poller) AddListener(fd int, t Tag) error {
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, t, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
 }
 
 // Watch sets what fd is watched for. A descriptor watched for neither still reports a hang-up.
-func (p *Poller) Watch(fd int, gen uint32, input, output bool) error {
+func (p *Poller) Watch(fd int, t Tag, input, output bool) error {
 	var events uint32
 	if input {
 		events |= unix.EPOLLIN | unix.EPOLLRDHUP
@@ -88,7 +91,7 @@ func (p *Poller) Watch(fd int, gen uint32, input, output bool) error {
 	if output {
 		events |= unix.EPOLLOUT
 	}
-	return p.ctl(unix.EPOLL_CTL_MOD, fd, gen, events)
+	return p.ctl(unix.EPOLL_CTL_MOD, fd, t, events)
 }
 
 // Forget is called before fd is closed. There is nothing to do: closing a descriptor that has no duplicate takes it out.
@@ -96,11 +99,11 @@ func (p *Poller) Forget(fd int) {}
 
 // Remove stops watching fd, which stays open.
 func (p *Poller) Remove(fd int) error {
-	return p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+	return p.ctl(unix.EPOLL_CTL_DEL, fd, Tag{}, 0)
 }
 
-func (p *Poller) ctl(op, fd int, gen uint32, events uint32) error {
-	ev := unix.EpollEvent{Events: events, Fd: int32(fd), Pad: int32(gen)}
+func (p *Poller) ctl(op, fd int, t Tag, events uint32) error {
+	ev := unix.EpollEvent{Events: events, Fd: t.Slot, Pad: int32(t.Gen)} // both are the caller's, whatever their names
 	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
@@ -126,13 +129,12 @@ func (p *Poller) Wait(dst []Event) ([]Event, error) {
 	}
 	for i := range p.buf[:p.n] {
 		ev := &p.buf[i]
-		if int(ev.Fd) == p.wakeFD {
+		if ev.Fd == wakeSlot {
 			p.drainWake()
 			continue
 		}
 		dst = append(dst, Event{
-			FD:       ev.Fd,
-			Gen:      uint32(ev.Pad),
+			Tag:      Tag{ev.Fd, uint32(ev.Pad)},
 			Readable: ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP) != 0,
 			Writable: ev.Events&unix.EPOLLOUT != 0,
 			Hangup:   ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0,

@@ -29,12 +29,12 @@ type Poller struct {
 
 	// Owned by Wait.
 	list []unix.PollFd
-	gens []uint32
+	tags []Tag
 	read [16]byte
 }
 
 type watched struct {
-	gen    uint32
+	tag    Tag
 	events int16
 }
 
@@ -57,17 +57,17 @@ func New() (*Poller, error) {
 func (p *Poller) Close() error { return errors.Join(unix.Close(p.wakeR), unix.Close(p.wakeW)) }
 
 // Add watches fd for input and hang-up, level-triggered: what is not read is reported again.
-func (p *Poller) Add(fd int, gen uint32) error {
-	p.set(fd, watched{gen, unix.POLLIN})
+func (p *Poller) Add(fd int, t Tag) error {
+	p.set(fd, watched{t, unix.POLLIN})
 	return nil
 }
 
 // AddListener watches a listening socket that several Pollers share. A connection wakes all of them here.
-func (p *Poller) AddListener(fd int, gen uint32) error { return p.Add(fd, gen) }
+func (p *Poller) AddListener(fd int, t Tag) error { return p.Add(fd, t) }
 
 // Watch sets what fd is watched for. A descriptor watched for neither still reports a hang-up.
-func (p *Poller) Watch(fd int, gen uint32, input, output bool) error {
-	w := watched{gen: gen}
+func (p *Poller) Watch(fd int, t Tag, input, output bool) error {
+	w := watched{tag: t}
 	if input {
 		w.events |= unix.POLLIN
 	}
@@ -129,8 +129,7 @@ func (p *Poller) Wait(dst []Event) ([]Event, error) {
 			continue
 		}
 		dst = append(dst, Event{
-			FD:       f.Fd,
-			Gen:      p.gens[i],
+			Tag:      p.tags[i],
 			Readable: f.Revents&(unix.POLLIN|unix.POLLHUP) != 0,
 			Writable: f.Revents&unix.POLLOUT != 0,
 			Hangup:   f.Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0,
@@ -145,9 +144,9 @@ func (p *Poller) prepare() ([]unix.PollFd, int) {
 	defer p.mu.Unlock()
 	if p.changed {
 		p.changed = false
-		p.list, p.gens = append(p.list[:0], unix.PollFd{Fd: int32(p.wakeR), Events: unix.POLLIN}), append(p.gens[:0], 0)
+		p.list, p.tags = append(p.list[:0], unix.PollFd{Fd: int32(p.wakeR), Events: unix.POLLIN}), append(p.tags[:0], Tag{})
 		for fd, w := range p.fds {
-			p.list, p.gens = append(p.list, unix.PollFd{Fd: int32(fd), Events: w.events}), append(p.gens, w.gen)
+			p.list, p.tags = append(p.list, unix.PollFd{Fd: int32(fd), Events: w.events}), append(p.tags, w.tag)
 		}
 	}
 	if p.deadline.IsZero() {

@@ -22,6 +22,9 @@ func pair(t *testing.T) (a, b int) {
 	return fds[0], fds[1]
 }
 
+// tag is one of callers who know descriptors by their numbers.
+func tag(fd int, gen uint32) Tag { return Tag{int32(fd), gen} }
+
 func newPoller(t *testing.T) *Poller {
 	t.Helper()
 	p, err := New()
@@ -53,13 +56,13 @@ func TestPollerReportsInputUntilItIsRead(t *testing.T) {
 	a, b := pair(t)
 	defer Close(a)
 	defer Close(b)
-	if err := p.Add(a, 7); err != nil {
+	if err := p.Add(a, tag(a, 7)); err != nil {
 		t.Fatal(err)
 	}
 	Write(b, []byte("x"))
 	for range 2 { // level-triggered: not read, so reported again
 		evs := wait(t, p, 5*time.Second)
-		if len(evs) != 1 || evs[0] != (Event{FD: int32(a), Gen: 7, Readable: true}) {
+		if len(evs) != 1 || evs[0] != (Event{Tag: tag(a, 7), Readable: true}) {
 			t.Fatalf("got %+v, want one readable event of generation 7", evs)
 		}
 	}
@@ -80,7 +83,7 @@ func TestPollerReportsRoom(t *testing.T) {
 	a, b := pair(t)
 	defer Close(a)
 	defer Close(b)
-	p.Add(a, 1)
+	p.Add(a, tag(a, 1))
 	chunk := make([]byte, 64<<10)
 	for {
 		if _, err := Write(a, chunk); errors.Is(err, ErrAgain) {
@@ -89,7 +92,7 @@ func TestPollerReportsRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.Watch(a, 1, false, true)
+	p.Watch(a, tag(a, 1), false, true)
 	if evs := wait(t, p, 20*time.Millisecond); len(evs) != 0 {
 		t.Fatalf("got %+v while the socket is full", evs)
 	}
@@ -107,7 +110,7 @@ func TestPollerHangup(t *testing.T) {
 	p := newPoller(t)
 	a, b := pair(t)
 	defer Close(a)
-	p.Add(a, 3)
+	p.Add(a, tag(a, 3))
 	Close(b)
 	evs := wait(t, p, 5*time.Second)
 	if len(evs) != 1 || !evs[0].Hangup || !evs[0].Readable {
@@ -119,7 +122,7 @@ func TestPollerHangup(t *testing.T) {
 func TestPollerGenerationTellsReusedDescriptorsApart(t *testing.T) {
 	p := newPoller(t)
 	a, b := pair(t)
-	p.Add(a, 1)
+	p.Add(a, tag(a, 1))
 	Write(b, []byte("old"))
 	old := wait(t, p, 5*time.Second)
 	p.Forget(a)
@@ -131,10 +134,10 @@ func TestPollerGenerationTellsReusedDescriptorsApart(t *testing.T) {
 	if a2 != a {
 		t.Fatalf("the kernel gave %d, want %d again", a2, a)
 	}
-	p.Add(a2, 2)
+	p.Add(a2, tag(a2, 2))
 	Write(b2, []byte("new"))
 	evs := wait(t, p, 5*time.Second)
-	if len(old) != 1 || len(evs) != 1 || old[0].FD != evs[0].FD || old[0].Gen != 1 || evs[0].Gen != 2 {
+	if len(old) != 1 || len(evs) != 1 || old[0].Slot != evs[0].Slot || old[0].Gen != 1 || evs[0].Gen != 2 {
 		t.Fatalf("got %+v then %+v, want one descriptor with generations 1 and 2", old, evs)
 	}
 }
@@ -159,7 +162,7 @@ func TestWaitDoesNotAllocate(t *testing.T) {
 	a, b := pair(t)
 	defer Close(a)
 	defer Close(b)
-	p.Add(a, 1)
+	p.Add(a, tag(a, 1))
 	Write(b, []byte("x"))
 	evs := make([]Event, 0, 8)
 	if n := testing.AllocsPerRun(100, func() { evs, _ = p.Wait(evs) }); n > 0 {

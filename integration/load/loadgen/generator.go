@@ -174,8 +174,8 @@ func (g *generator) begin() {
 	g.gen++
 	g.tabs[fd] = tab{gen: g.gen, state: connecting, user: int32(i % g.cfg.Users)}
 	g.opening++
-	if err = g.poller.Add(fd, g.gen); err == nil {
-		err = g.poller.Watch(fd, g.gen, true, true)
+	if err = g.poller.Add(fd, netpoll.Tag{Slot: int32(fd), Gen: g.gen}); err == nil {
+		err = g.poller.Watch(fd, netpoll.Tag{Slot: int32(fd), Gen: g.gen}, true, true)
 	}
 	if err != nil {
 		g.fail(fd, err)

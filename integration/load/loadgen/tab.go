@@ -34,7 +34,7 @@ const (
 
 // event is what the poller says of a tab's socket.
 func (g *generator) event(ev *netpoll.Event) {
-	fd := int(ev.FD)
+	fd := int(ev.Slot)
 	if fd >= len(g.tabs) || g.tabs[fd].gen != ev.Gen {
 		return // closed in this turn
 	}
@@ -58,7 +58,7 @@ func (g *generator) greet(fd int, t *tab) {
 		request, err = g.handshake.request(User(int(t.user)))
 	}
 	if err == nil {
-		err = g.poller.Watch(fd, t.gen, true, false)
+		err = g.poller.Watch(fd, netpoll.Tag{Slot: int32(fd), Gen: t.gen}, true, false)
 	}
 	if err == nil {
 		_, err = netpoll.Write(fd, request)
