@@ -72,6 +72,20 @@ func (f *Fleet) Open(tabs int, within time.Duration) (Report, error) {
 	})
 }
 
+// Return opens tabs as Open does, as fast as the machine does it: first those that were dropped, with their cursors. Each process
+// has atOnce handshakes under way.
+func (f *Fleet) Return(tabs, atOnce int, within time.Duration) (Report, error) {
+	return f.ask(func(i int) command {
+		return command{Do: "open", Tabs: (tabs - i + len(f.procs) - 1) / len(f.procs), AtOnce: atOnce, Within: within}
+	})
+}
+
+// Drop closes every tab at once, by reset.
+func (f *Fleet) Drop() error {
+	_, err := f.ask(func(int) command { return command{Do: "drop"} })
+	return err
+}
+
 // Reset forgets what was delivered.
 func (f *Fleet) Reset() error {
 	_, err := f.ask(func(int) command { return command{Do: "reset"} })

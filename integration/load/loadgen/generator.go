@@ -3,12 +3,11 @@
 package loadgen
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"tidings/gateway/netpoll"
 )
 
 // generator is one process's tabs: one goroutine, one epoll.
@@ -18,26 +17,34 @@ type generator struct {
 	handshake *handshake
 	to        unix.Sockaddr
 	loopback  bool
-	poller    *netpoll.Poller
+	poller    *poller
 	commands  <-chan command // closed when the parent has gone
 	answer    func(Report) error
 
 	// Owned by run.
 	tabs    []tab // by descriptor
 	gen     uint32
-	events  []netpoll.Event
 	buf     []byte
 	pong    []byte
 	report  Report
 	ways    [40 << bucketBits]int64 // Report.Ways: an array, since it is written to for every delivery
-	begun   int                     // tabs that were begun
+	begun   int                     // tabs that were begun, without those that were dropped
+	away    []away                  // dropped tabs, the next to come back last
 	opening int                     // of these, the ones that are neither open nor failed
 	order   *order                  // to open tabs; nil: none
+}
+
+// away is a tab that was dropped and may come back.
+type away struct {
+	user   int32
+	cursor cursor
 }
 
 // order is an open command at work.
 type order struct {
 	tabs     int
+	rate     int // per second, of this process
+	atOnce   int // handshakes
 	began    time.Time
 	from     int // tabs begun before it
 	deadline time.Time
@@ -45,7 +52,8 @@ type order struct {
 
 const (
 	openTick   = 2 * time.Millisecond
-	maxOpening = 64 // handshakes at once: below every listen queue
+	noRate     = 1 << 30
+	maxOpening = 64 // handshakes at once, where the command does not say: below every listen queue
 )
 
 func newGenerator(cfg Config, commands <-chan command, answer func(Report) error) (*generator, error) {
@@ -60,13 +68,13 @@ func newGenerator(cfg Config, commands <-chan command, answer func(Report) error
 	if err != nil {
 		return nil, err
 	}
-	p, err := netpoll.New()
+	p, err := newPoller()
 	if err != nil {
 		return nil, err
 	}
 	return &generator{
 		cfg: cfg, handshake: h, to: to, loopback: loopback, poller: p, commands: commands, answer: answer,
-		events: make([]netpoll.Event, 0, 256), buf: make([]byte, 64<<10),
+		buf: make([]byte, 64<<10),
 	}, nil
 }
 
@@ -74,15 +82,16 @@ func newGenerator(cfg Config, commands <-chan command, answer func(Report) error
 func (g *generator) run() error {
 	defer g.closeAll()
 	for {
+		rest := time.Duration(-1)
 		if g.order != nil {
-			g.poller.SetDeadline(time.Now().Add(openTick))
+			rest = openTick
 		}
-		var err error
-		if g.events, err = g.poller.Wait(g.events); err != nil {
+		events, err := g.poller.wait(rest)
+		if err != nil {
 			return err
 		}
-		for i := range g.events {
-			g.event(&g.events[i])
+		for i := range events {
+			g.event(&events[i])
 		}
 		select {
 		case c, ok := <-g.commands:
@@ -104,20 +113,52 @@ func (g *generator) do(c command) error {
 	switch c.Do {
 	case "open":
 		now := time.Now()
-		g.order = &order{tabs: c.Tabs, began: now, from: g.begun, deadline: now.Add(c.Within)}
+		g.order = &order{tabs: c.Tabs, rate: g.cfg.Rate / g.cfg.Of, atOnce: maxOpening, began: now, from: g.begun, deadline: now.Add(c.Within)}
+		if c.AtOnce > 0 {
+			g.order.rate, g.order.atOnce = noRate, c.AtOnce
+		}
 		return nil
+	case "drop":
+		g.drop()
+		return g.answer(g.report)
 	case "reset":
 		g.report = Report{Open: g.report.Open, Failed: g.report.Failed, Error: g.report.Error}
 		clear(g.ways[:])
+		for fd := range g.tabs {
+			g.tabs[fd].deliveries = 0
+		}
 		return g.answer(g.report)
 	case "report":
 		r := g.report
 		if !c.Light {
-			r.Ways = g.histogram()
+			r.Ways, r.Tabs = g.histogram(), g.deliveriesOfTabs()
 		}
 		return g.answer(r)
 	}
 	return fmt.Errorf("unknown command %q", c.Do)
+}
+
+// drop closes every tab at once, without a word, as a network that fails does. They come back with what they had seen.
+func (g *generator) drop() {
+	for fd := range g.tabs {
+		if t := &g.tabs[fd]; t.state == opened {
+			g.away = append(g.away, away{t.user, t.cursor})
+			g.tabs[fd] = tab{}
+			unix.Close(fd)
+			g.report.Open--
+			g.begun--
+		}
+	}
+}
+
+func (g *generator) deliveriesOfTabs() map[int]int {
+	m := map[int]int{}
+	for fd := range g.tabs {
+		if t := &g.tabs[fd]; t.state == opened {
+			m[int(t.deliveries)]++
+		}
+	}
+	return m
 }
 
 func (g *generator) histogram() Histogram {
@@ -136,8 +177,8 @@ func (g *generator) work() error {
 	if o == nil {
 		return nil
 	}
-	due := o.from + 1 + int(time.Since(o.began).Seconds()*float64(g.cfg.Rate)/float64(g.cfg.Of))
-	for g.begun < min(o.tabs, due) && g.opening < maxOpening {
+	due := o.from + 1 + int(time.Since(o.began).Seconds()*float64(o.rate))
+	for g.begun < min(o.tabs, due) && g.opening < o.atOnce {
 		g.begin()
 	}
 	late := time.Now().After(o.deadline)
@@ -151,13 +192,15 @@ func (g *generator) work() error {
 		}
 	}
 	g.order = nil
-	g.poller.SetDeadline(time.Time{})
 	return g.answer(g.report)
 }
 
-// begin starts the next tab. Users are dealt out over the processes in turn.
+// begin starts the next tab: one that was dropped, or a new one. Users are dealt out over the processes in turn.
 func (g *generator) begin() {
-	i := g.cfg.Index + g.begun*g.cfg.Of
+	who := away{user: int32((g.cfg.Index + g.begun*g.cfg.Of) % g.cfg.Users)}
+	if last := len(g.away) - 1; last >= 0 {
+		who, g.away = g.away[last], g.away[:last]
+	}
 	var from *unix.SockaddrInet4
 	if g.loopback {
 		from = source(g.cfg.Index, g.begun)
@@ -172,10 +215,12 @@ func (g *generator) begin() {
 		g.tabs = append(g.tabs, make([]tab, fd+1-len(g.tabs)+256)...)
 	}
 	g.gen++
-	g.tabs[fd] = tab{gen: g.gen, state: connecting, user: int32(i % g.cfg.Users)}
+	t := &g.tabs[fd]
+	*t = tab{gen: g.gen, state: connecting, user: who.user, cursor: who.cursor}
 	g.opening++
-	if err = g.poller.Add(fd, netpoll.Tag{Slot: int32(fd), Gen: g.gen}); err == nil {
-		err = g.poller.Watch(fd, netpoll.Tag{Slot: int32(fd), Gen: g.gen}, true, true)
+	// On loopback the connection is made when connect returns, and nothing need be waited for.
+	if err = g.greet(fd, t); err == nil || errors.Is(err, unix.EAGAIN) {
+		err = g.poller.add(fd, g.gen, t.state == connecting)
 	}
 	if err != nil {
 		g.fail(fd, err)

@@ -23,10 +23,12 @@ var endOfHead = []byte("\r\n\r\n")
 
 // handshake makes the requests of one process.
 type handshake struct {
-	before, after string // what stands around the user in the query
-	rest          string
-	secret        []byte
-	host          string // host:port to connect to
+	target string // with the mark that a first parameter of the query needs
+	rest   string
+	secret []byte
+	host   string           // host:port to connect to
+	tokens map[int32]string // signed once: a tab that comes back has its token, and signing costs the machine that is measured
+	buf    []byte
 }
 
 func newHandshake(c *Config) (*handshake, error) {
@@ -34,14 +36,11 @@ func newHandshake(c *Config) (*handshake, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &handshake{secret: []byte(c.Secret), host: u.Host}
+	h := &handshake{secret: []byte(c.Secret), host: u.Host, tokens: map[int32]string{}}
 	if u.Port() == "" {
 		h.host = net.JoinHostPort(u.Hostname(), "80")
 	}
-	h.before, h.after = "GET "+u.RequestURI(), " HTTP/1.1\r\n"
-	if c.Secret == "" {
-		h.before += map[bool]string{true: "&user=", false: "?user="}[u.RawQuery != ""]
-	}
+	h.target = "GET " + u.RequestURI() + map[bool]string{true: "&", false: "?"}[u.RawQuery != ""]
 	lines := []string{"Host: " + u.Host, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + handshakeKey}
 	if c.Subprotocol != "" {
 		lines = append(lines, "Sec-WebSocket-Protocol: "+c.Subprotocol)
@@ -50,18 +49,41 @@ func newHandshake(c *Config) (*handshake, error) {
 	return h, nil
 }
 
-// request is what a tab of the user sends first.
-func (h *handshake) request(user string) ([]byte, error) {
+// request is what a tab of the user sends first, until the next call. A cursor says what the tab has seen.
+func (h *handshake) request(user int32, cursor []byte) ([]byte, error) {
+	b := append(h.buf[:0], h.target...)
 	if len(h.secret) == 0 {
-		return []byte(h.before + url.QueryEscape(user) + h.after + h.rest + "\r\n"), nil
+		b = append(append(b, "user="...), User(int(user))...)
+		b = append(b, '&')
 	}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"sub": user, "exp": time.Now().Add(time.Hour).Unix(),
+	if len(cursor) > 0 {
+		b = append(append(b, "cursor="...), url.QueryEscape(string(cursor))...)
+		b = append(b, '&')
+	}
+	b = append(append(b[:len(b)-1], " HTTP/1.1\r\n"...), h.rest...) // without the mark or the last &
+	if len(h.secret) > 0 {
+		token, err := h.token(user)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, "Authorization: Bearer "...), token...), "\r\n"...)
+	}
+	h.buf = append(b, "\r\n"...)
+	return h.buf, nil
+}
+
+func (h *handshake) token(user int32) (string, error) {
+	if t := h.tokens[user]; t != "" {
+		return t, nil
+	}
+	t, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"sub": User(int(user)), "exp": time.Now().Add(time.Hour).Unix(),
 	}).SignedString(h.secret)
 	if err != nil {
-		return nil, fmt.Errorf("sign a token: %w", err)
+		return "", fmt.Errorf("sign a token: %w", err)
 	}
-	return []byte(h.before + h.after + h.rest + "Authorization: Bearer " + token + "\r\n\r\n"), nil
+	h.tokens[user] = t
+	return t, nil
 }
 
 // checkAnswer reads the head of the server's answer. size is 0 when b does not hold all of it yet.

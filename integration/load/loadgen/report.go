@@ -39,8 +39,9 @@ func User(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
 
 // command is a line from the parent.
 type command struct {
-	Do     string        // "open", "reset" or "report"
+	Do     string        // "open", "drop", "reset" or "report"
 	Tabs   int           // open: how many this process is to hold
+	AtOnce int           // open: as fast as it goes, with so many handshakes at once; 0: at the Config's rate
 	Within time.Duration // open: after this, those that are not open have failed
 	Light  bool          // report: without the Histogram
 }
@@ -55,7 +56,9 @@ type Report struct {
 	Last       int64     // and of the last
 	Max        int64     // the longest way, nanoseconds
 	Ways       Histogram `json:",omitempty"` // nanoseconds from sending to being read
-	Error      string    // the first thing that went wrong with a tab
+	// Tabs counts the open tabs by their deliveries.
+	Tabs  map[int]int `json:",omitempty"`
+	Error string      // the first thing that went wrong with a tab
 }
 
 // merge adds what another process has seen.
@@ -73,6 +76,12 @@ func (r *Report) merge(o Report) {
 		r.Ways = Histogram{}
 	}
 	r.Ways.Merge(o.Ways)
+	if r.Tabs == nil {
+		r.Tabs = map[int]int{}
+	}
+	for n, tabs := range o.Tabs {
+		r.Tabs[n] += tabs
+	}
 	if r.Error == "" {
 		r.Error = o.Error
 	}

@@ -28,12 +28,12 @@ func Serve(in io.Reader, out io.Writer) error {
 			var c command
 			if lines.Decode(&c) != nil { // the parent has closed its end, or died
 				close(commands)
-				g.poller.Wake()
+				g.poller.wake()
 				return
 			}
 			select {
 			case commands <- c:
-				g.poller.Wake()
+				g.poller.wake()
 			case <-failed:
 				return
 			}
@@ -44,5 +44,5 @@ func Serve(in io.Reader, out io.Writer) error {
 		return err
 	}
 	<-read
-	return g.poller.Close()
+	return g.poller.close()
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +173,55 @@ func TestOpenGoesOnWhereItStopped(t *testing.T) {
 	defer mu.Unlock()
 	if len(seen) != 2 || seen["/ws?user="+User(0)] != 3 || seen["/ws?user="+User(1)] != 3 {
 		t.Errorf("got %v, want three tabs of each of two users", seen)
+	}
+}
+
+// Tabs that are dropped come back as the same users, each with the last cursor it was given; and a lost position is counted.
+func TestDroppedTabsComeBackWithTheirCursors(t *testing.T) {
+	var mu sync.Mutex
+	var seen []string
+	sent := func(cursor string) []byte {
+		return text(`{"type":"notification","cursor":"` + cursor + `","data":{` + string(Stamp(nil, 1)) + `}}`)
+	}
+	target := serverOf(t, func(c net.Conn) {
+		uri := ""
+		u := ws.Upgrader{Protocol: func([]byte) bool { return true }, OnRequest: func(b []byte) error { uri = string(b); return nil }}
+		if _, err := u.Upgrade(c); err != nil {
+			return
+		}
+		mu.Lock()
+		seen = append(seen, uri)
+		mu.Unlock()
+		if strings.Contains(uri, "cursor=") {
+			c.Write(append(text(`{"type":"welcome","cursor":"0.1.0","resume":"reset"}`), sent("0.1.9")...))
+		} else {
+			c.Write(append(text(welcome), sent("0.1.8"+uri[len(uri)-1:])...)) // each user has another
+		}
+		untilClosed(c)
+	})
+	d := drive(t, Config{Target: target, Subprotocol: "tidings.v1", Users: 3})
+	d.ask(command{Do: "open", Tabs: 4, Within: 10 * time.Second})
+	d.until(func(r Report) bool { return r.Deliveries == 4 })
+	if r := d.ask(command{Do: "drop"}); r.Open != 0 || r.Failed != 0 {
+		t.Fatalf("dropped: got %+v, want none open and none failed", r)
+	}
+	d.ask(command{Do: "reset"})
+	if r := d.ask(command{Do: "open", Tabs: 5, AtOnce: 2, Within: 10 * time.Second}); r.Open != 5 || r.Failed != 0 {
+		t.Fatalf("back: got %+v, want 5 open", r)
+	}
+	r := d.until(func(r Report) bool { return r.Deliveries == 5 })
+	if r.Resets != 4 || len(r.Tabs) != 1 || r.Tabs[1] != 5 {
+		t.Errorf("got %d resets, tabs by deliveries %v; want 4, and 5 tabs with one", r.Resets, r.Tabs)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	var back []string
+	for _, uri := range seen[4:] {
+		back = append(back, strings.TrimPrefix(uri, "/ws?user=00000000-0000-4000-8000-00000000000"))
+	}
+	slices.Sort(back)
+	if want := []string{"0&cursor=0.1.80", "0&cursor=0.1.80", "1", "1&cursor=0.1.81", "2&cursor=0.1.82"}; !slices.Equal(back, want) {
+		t.Errorf("came back: %v, want %v", back, want)
 	}
 }
 

@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"tidings/gateway/netpoll"
 )
 
 // tab is one connection. It holds bytes only while a frame came in parts.
 type tab struct {
-	gen   uint32
-	state tabState
-	user  int32
-	part  []byte
+	gen        uint32
+	state      tabState
+	user       int32
+	deliveries uint32 // since the last reset
+	cursor     cursor
+	part       []byte
 }
 
 type tabState byte
@@ -33,48 +33,49 @@ const (
 )
 
 // event is what the poller says of a tab's socket.
-func (g *generator) event(ev *netpoll.Event) {
-	fd := int(ev.Slot)
-	if fd >= len(g.tabs) || g.tabs[fd].gen != ev.Gen {
+func (g *generator) event(ev *unix.EpollEvent) {
+	fd := int(ev.Fd)
+	if fd == wakeSlot {
+		g.poller.drainWake()
+		return
+	}
+	if fd >= len(g.tabs) || g.tabs[fd].gen != uint32(ev.Pad) {
 		return // closed in this turn
 	}
 	t := &g.tabs[fd]
-	if t.state == connecting {
-		if ev.Writable || ev.Hangup {
-			g.greet(fd, t)
-		}
+	if t.state != connecting {
+		g.readable(fd, t)
 		return
 	}
-	if ev.Readable || ev.Hangup {
-		g.readable(fd, t)
-	}
-}
-
-// greet sends the request. It fits into the empty buffer of a new socket.
-func (g *generator) greet(fd int, t *tab) {
 	err := connected(fd)
-	var request []byte
 	if err == nil {
-		request, err = g.handshake.request(User(int(t.user)))
+		err = g.greet(fd, t)
 	}
 	if err == nil {
-		err = g.poller.Watch(fd, netpoll.Tag{Slot: int32(fd), Gen: t.gen}, true, false)
-	}
-	if err == nil {
-		_, err = netpoll.Write(fd, request)
+		err = g.poller.input(fd, t.gen)
 	}
 	if err != nil {
 		g.fail(fd, err)
-		return
 	}
-	t.state = greeting
+}
+
+// greet sends the request. It fits into the empty buffer of a new socket. unix.EAGAIN means that there is no connection yet.
+func (g *generator) greet(fd int, t *tab) error {
+	request, err := g.handshake.request(t.user, t.cursor.bytes())
+	if err == nil {
+		_, err = write(fd, request)
+	}
+	if err == nil {
+		t.state = greeting
+	}
+	return err
 }
 
 func (g *generator) readable(fd int, t *tab) {
-	n, err := netpoll.Read(fd, g.buf)
+	n, err := read(fd, g.buf)
 	now := time.Now().UnixNano()
 	switch {
-	case errors.Is(err, netpoll.ErrAgain):
+	case errors.Is(err, unix.EAGAIN):
 		return
 	case err == nil && n == 0:
 		err = errors.New("the server ended the connection")
@@ -123,22 +124,31 @@ func (g *generator) receive(fd int, t *tab, b []byte, now int64) (rest []byte, e
 	}
 }
 
-var resetText = []byte(`"type":"reset"`)
+// What says that a position was lost: in the welcome, or later.
+var resetTexts = [2][]byte{[]byte(`"type":"reset"`), []byte(`"resume":"reset"`)}
+
+func isReset(payload []byte) bool {
+	return bytes.Contains(payload, resetTexts[0]) || bytes.Contains(payload, resetTexts[1])
+}
 
 func (g *generator) frame(fd int, t *tab, op byte, payload []byte, now int64) error {
 	switch op {
 	case opText:
-		switch at, ok := stamp(payload); {
-		case ok:
+		t.cursor.from(payload)
+		if at, ok := stamp(payload); ok {
+			t.deliveries++
 			g.delivered(at, now)
-		case t.state == welcoming:
-			g.welcomed(t)
-		case bytes.Contains(payload, resetText):
+			return nil
+		}
+		if isReset(payload) {
 			g.report.Resets++
+		}
+		if t.state == welcoming {
+			g.welcomed(t)
 		}
 	case opPing:
 		g.pong = appendPong(g.pong[:0], payload[:min(len(payload), 125)])
-		netpoll.Write(fd, g.pong) // a pong that does not fit says that the server does not read
+		write(fd, g.pong) // a pong that does not fit says that the server does not read
 	case opClose:
 		code := 1005 // RFC 6455, 7.1.5: "no status code was actually present"
 		if len(payload) >= 2 {

@@ -43,8 +43,8 @@ func TestHistogramEdges(t *testing.T) {
 
 // The counts of several processes travel as JSON and are put together.
 func TestReportsMerge(t *testing.T) {
-	a := Report{Open: 2, Deliveries: 2, First: 10, Last: 30, Max: 7, Ways: Histogram{3: 1, 7: 1}}
-	b := Report{Open: 3, Failed: 1, Resets: 1, Deliveries: 1, First: 5, Last: 20, Max: 9, Ways: Histogram{7: 2}, Error: "gone"}
+	a := Report{Open: 2, Deliveries: 2, First: 10, Last: 30, Max: 7, Ways: Histogram{3: 1, 7: 1}, Tabs: map[int]int{1: 2}}
+	b := Report{Open: 3, Failed: 1, Resets: 1, Deliveries: 1, First: 5, Last: 20, Max: 9, Ways: Histogram{7: 2}, Tabs: map[int]int{0: 2, 1: 1}, Error: "gone"}
 	line, err := json.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestReportsMerge(t *testing.T) {
 	sum.merge(b)
 	sum.merge(Report{}) // a process without tabs has neither a first nor a last
 	got, _ := json.Marshal(sum)
-	want := `{"Open":5,"Failed":1,"Resets":1,"Deliveries":3,"First":5,"Last":30,"Max":9,"Ways":{"3":1,"7":3},"Error":"gone"}`
+	want := `{"Open":5,"Failed":1,"Resets":1,"Deliveries":3,"First":5,"Last":30,"Max":9,"Ways":{"3":1,"7":3},"Tabs":{"0":2,"1":3},"Error":"gone"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -158,24 +158,46 @@ func TestConfigIsChecked(t *testing.T) {
 }
 
 func TestRequest(t *testing.T) {
-	for _, c := range []struct{ name, target, secret, line string }{
-		{"development mode", "ws://h:1/ws", "", "GET /ws?user=a%2Fb HTTP/1.1\r\n"},
-		{"a query is kept", "ws://h:1/ws?x=1", "", "GET /ws?x=1&user=a%2Fb HTTP/1.1\r\n"},
-		{"token", "ws://h:1/ws?x=1", "secret", "GET /ws?x=1 HTTP/1.1\r\n"},
+	const user = "00000000-0000-4000-8000-000000000007"
+	for _, c := range []struct{ name, target, secret, cursor, line string }{
+		{"development mode", "ws://h:1/ws", "", "", "GET /ws?user=" + user + " HTTP/1.1\r\n"},
+		{"a query is kept", "ws://h:1/ws?x=1", "", "", "GET /ws?x=1&user=" + user + " HTTP/1.1\r\n"},
+		{"token", "ws://h:1/ws?x=1", "secret", "", "GET /ws?x=1 HTTP/1.1\r\n"},
+		{"token alone", "ws://h:1/ws", "secret", "", "GET /ws HTTP/1.1\r\n"},
+		{"a cursor", "ws://h:1/ws", "secret", "0.a+.7", "GET /ws?cursor=0.a%2B.7 HTTP/1.1\r\n"},
+		{"all of it", "ws://h:1/ws?x=1", "", "0.1.7", "GET /ws?x=1&user=" + user + "&cursor=0.1.7 HTTP/1.1\r\n"},
 	} {
 		h, err := newHandshake(&Config{Target: c.target, Secret: c.secret, Subprotocol: "tidings.v1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := h.request("a/b")
-		if err != nil {
-			t.Fatal(err)
+		for range 2 { // the second time, the token is there
+			b, err := h.request(7, []byte(c.cursor))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.HasPrefix(b, []byte(c.line)) || !bytes.HasSuffix(b, endOfHead) || bytes.Count(b, endOfHead) != 1 {
+				t.Errorf("%s: got %q, want it to begin with %q", c.name, b, c.line)
+			}
+			if got, want := bytes.Contains(b, []byte("\r\nAuthorization: Bearer ey")), c.secret != ""; got != want {
+				t.Errorf("%s: token: got %v, want %v", c.name, got, want)
+			}
 		}
-		if !bytes.HasPrefix(b, []byte(c.line)) || !bytes.HasSuffix(b, endOfHead) || bytes.Count(b, endOfHead) != 1 {
-			t.Errorf("%s: got %q, want it to begin with %q", c.name, b, c.line)
-		}
-		if got, want := bytes.Contains(b, []byte("\r\nAuthorization: Bearer ey")), c.secret != ""; got != want {
-			t.Errorf("%s: token: got %v, want %v", c.name, got, want)
+	}
+}
+
+func TestCursorIsTheLastOneGiven(t *testing.T) {
+	var c cursor
+	for _, step := range []struct{ text, want string }{
+		{`{"type":"welcome","cursor":"0.1.2","resume":"none"}`, "0.1.2"},
+		{`{"type":"notification","cursor":"0.1.3","data":{"cursor":"x"}}`, "0.1.3"},
+		{`{"type":"notification","data":{}}`, "0.1.3"},
+		{`{"cursor":"cut`, "0.1.3"},
+		{`{"cursor":"` + strings.Repeat("9", 56) + `"}`, "0.1.3"},
+		{`{"cursor":"0.1.4"}`, "0.1.4"},
+	} {
+		if c.from([]byte(step.text)); string(c.bytes()) != step.want {
+			t.Errorf("after %s: got %q, want %q", step.text, c.bytes(), step.want)
 		}
 	}
 }
