@@ -11,6 +11,20 @@ import (
 	"time"
 )
 
+// pair is one turn through the servers: the results by the name of their kind. The floor has two.
+type pair map[string][]*result
+
+// value is the mean of a kind's results in this pair; ok is false where it was not measured.
+func (p pair) value(kind string, m metric) (v float64, ok bool) {
+	n := 0.0
+	for _, r := range p[kind] {
+		if x, measured := r.Values[m]; measured {
+			v, n = v+x, n+1
+		}
+	}
+	return v / max(n, 1), n > 0
+}
+
 // compare measures every kind of server in turn, several times, and writes the table.
 func compare(ctx context.Context, o *options) (err error) {
 	dir, err := os.MkdirTemp("", "tidings-load-")
@@ -23,22 +37,19 @@ func compare(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return err
 	}
-	all := make(runs, len(kinds))
-	for pair := range o.pairs {
-		for i := range kinds {
-			// Every second pair goes the other way round: what warms the machine up must not always serve the same one.
-			if pair%2 == 1 {
-				i = len(kinds) - 1 - i
-			}
+	var all []pair
+	for i := range o.pairs {
+		p := pair{}
+		for _, name := range turn(i, o.only) {
 			began := time.Now()
-			r, err := measure(ctx, o, b, kinds[i])
+			r, err := measure(ctx, o, b, kindNamed(name))
 			if err != nil {
-				return fmt.Errorf("pair %d: %w", pair+1, err)
+				return fmt.Errorf("pair %d: %w", i+1, err)
 			}
-			fmt.Fprintf(os.Stderr, "pair %d of %d: %-8s %3.0f s: %.0f B a tab, %.1f µs a delivery to all, %.1f µs to one\n",
-				pair+1, o.pairs, r.Server, time.Since(began).Seconds(), r.ResidentPerTab, r.AllCPU, r.BurstCPU)
-			all[i] = append(all[i], r)
+			fmt.Fprintf(os.Stderr, "pair %d of %d: %-8s %3.0f s:%s\n", i+1, o.pairs, name, time.Since(began).Seconds(), r.line())
+			p[name] = append(p[name], r)
 		}
+		all = append(all, p)
 	}
 	text := table(where, o, all)
 	fmt.Print(text)
@@ -53,10 +64,10 @@ func compare(ctx context.Context, o *options) (err error) {
 	return nil
 }
 
-func writeJSON(file string, m machine, all runs) error {
+func writeJSON(file string, m machine, all []pair) error {
 	b, err := json.MarshalIndent(struct {
 		Machine machine
-		Runs    runs
+		Pairs   []pair
 	}{m, all}, "", "\t")
 	if err != nil {
 		return err

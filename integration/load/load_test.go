@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 func small(t *testing.T, more ...string) *options {
 	t.Helper()
 	o, err := parseOptions(append([]string{
-		"-tabs=300", "-low=100", "-users=250", "-pairs=1", "-rate=200", "-seconds=1", "-all=2", "-burst=1000", "-settle=200ms", "-limit=2m",
+		"-tabs=300", "-low=100", "-few=50", "-users=250", "-pairs=1", "-rate=200", "-seconds=1", "-all=2", "-burst=1000", "-missed=3",
+		"-idle=500ms", "-settle=200ms", "-limit=2m",
 		"-readme=" + filepath.Join(t.TempDir(), "README.md"),
 	}, more...))
 	if err != nil {
@@ -57,8 +58,8 @@ func TestTheTableIsMeasured(t *testing.T) {
 	if !strings.HasPrefix(text, "before\n"+tableBegin) || !strings.HasSuffix(text, tableEnd+"after\n") || strings.Contains(text, "old") {
 		t.Errorf("the table is not in the place of the old one:\n%s", text)
 	}
-	if got, want := strings.Count(text, "\n|"), len(rows)+2; got != want {
-		t.Errorf("the table has %d lines, want %d:\n%s", got, want, text)
+	if got, want := strings.Count(text, "\n|"), len(rows)+len(goals)+4; got != want {
+		t.Errorf("the tables have %d lines, want %d:\n%s", got, want, text)
 	}
 	checkResults(t, results)
 }
@@ -71,7 +72,7 @@ func checkResults(t *testing.T, file string) {
 	}
 	var got struct {
 		Machine machine
-		Runs    runs
+		Pairs   []pair
 	}
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
@@ -79,24 +80,26 @@ func checkResults(t *testing.T, file string) {
 	if m := got.Machine; m.Cores < 1 || m.Kernel == "" || m.Go == "" || m.Date == "" || !strings.HasPrefix(m.Command, "go run ./integration/load -tabs=300") {
 		t.Errorf("the machine is %+v", m)
 	}
-	if len(got.Runs) != 2 {
-		t.Fatalf("got results of %d servers, want 2", len(got.Runs))
+	if len(got.Pairs) != 1 || len(got.Pairs[0]) != len(kinds) || len(got.Pairs[0]["floor"]) != 2 {
+		t.Fatalf("got %+v, want one pair with every kind, and the floor twice", got.Pairs)
 	}
-	for i, list := range got.Runs {
-		if len(list) != 1 || list[0].Server != kinds[i].name {
-			t.Fatalf("got %+v, want one result of %s", list, kinds[i].name)
+	measured := map[metric]bool{}
+	for name, list := range got.Pairs[0] {
+		for m, v := range list[0].Values {
+			measured[m] = true
+			// A slope of 200 tabs may drown in the noise, and a server that is idle need not do anything.
+			if v <= 0 && !strings.Contains(string(m), "per_tab") && !strings.HasPrefix(string(m), "idle") {
+				t.Errorf("%s, %s: got %v", name, m, v)
+			}
 		}
-		for _, row := range rows {
-			if strings.Contains(row.label, "slope") { // of 200 tabs, it may drown in the noise
-				continue
-			}
-			if v := row.value(list[0]); v <= 0 {
-				t.Errorf("%s, %s: got %v", list[0].Server, row.label, v)
-			}
+	}
+	for _, row := range rows {
+		if !measured[row.metric] {
+			t.Errorf("%s was not measured", row.metric)
 		}
 	}
 	// Two goroutines and two buffers cannot cost less than 4 KiB; this one is far outside the noise.
-	if v := got.Runs[1][0].LivePerTab; v < 4096 {
+	if v := got.Pairs[0]["plain"][0].Values[liveTab]; v < 4096 {
 		t.Errorf("a plain connection costs %.0f B of heap and stacks, want more than 4 KiB: what was measured?", v)
 	}
 }
@@ -119,8 +122,7 @@ func TestADeploymentIsVisited(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	nats := s.procs[2].address("nats")
-	visitor := small(t, "-target="+s.target, "-secret="+s.secret, "-nats="+nats)
+	visitor := small(t, "-target="+s.target, "-secret="+s.secret, "-nats="+s.nats)
 	if err := visit(ctx, visitor); err != nil {
 		t.Error(err)
 	}
@@ -142,29 +144,58 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"secret alone", "-secret=x", "-target"},
 		{"data too small", "-bytes=10", "-bytes"},
 		{"words", "now", "not a flag"},
+		{"a kind that is not", "-only=floor,ceiling", "-only"},
+		{"a part that is not", "-parts=all,most", "-parts"},
 	} {
 		_, err := parseOptions(strings.Fields(c.args))
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q in it", c.name, err, c.want)
 		}
 	}
-	o, err := parseOptions([]string{"-tabs=10", "-low=1", "-users=4", "-readme="})
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct{ name, args, want string }{
+		{"the whole table goes where it belongs", "", wholeTable},
+		{"a part of it does not", "-parts=all", ""},
+		{"some servers neither", "-only=floor", ""},
+		{"unless it is said", "-parts=all -readme=x.md", "x.md"},
+	} {
+		if o, err := parseOptions(strings.Fields(c.args)); err != nil || o.readme != c.want {
+			t.Errorf("%s: got %q %v, want %q", c.name, o.readme, err, c.want)
+		}
 	}
+}
+
+func TestTabsOfUsers(t *testing.T) {
+	e := newEvents(nil, 4)
+	e.opened(10)
 	var tabs int64
-	for u := range o.users {
-		tabs += o.tabsOf(u)
+	for u := range e.users {
+		tabs += e.tabsOf(u)
 	}
-	if tabs != 10 || o.tabsOf(1) != 3 || o.tabsOf(2) != 2 {
-		t.Errorf("4 users have %d tabs, %d and %d; want 10, 3 and 2", tabs, o.tabsOf(1), o.tabsOf(2))
+	if tabs != 10 || e.tabsOf(1) != 3 || e.tabsOf(2) != 2 {
+		t.Errorf("4 users have %d tabs, %d and %d; want 10, 3 and 2", tabs, e.tabsOf(1), e.tabsOf(2))
+	}
+}
+
+func TestTheFloorIsMeasuredBeforeAndAfter(t *testing.T) {
+	for _, c := range []struct {
+		pair int
+		only string
+		want string
+	}{
+		{0, "floor,tidings,plain", "floor,tidings,plain,floor"},
+		{1, "floor,tidings,plain", "floor,plain,tidings,floor"},
+		{0, "floor", "floor"},
+		{1, "tidings,plain", "plain,tidings"},
+	} {
+		if got := strings.Join(turn(c.pair, strings.Split(c.only, ",")), ","); got != c.want {
+			t.Errorf("pair %d of %s: got %s, want %s", c.pair, c.only, got, c.want)
+		}
 	}
 }
 
 func TestEventDataHasItsSize(t *testing.T) {
 	for _, size := range []int{minBody, 256, 4096} {
-		e := &events{o: &options{bytes: size}, pad: strings.Repeat("x", size)}
-		b := e.data("00000000-0000-4000-8000-000000000001")
+		b := newMaker(size).data("00000000-0000-4000-8000-000000000001")
 		if len(b) != size || !json.Valid(b) {
 			t.Errorf("got %d bytes, valid %v, want %d: %s", len(b), json.Valid(b), size, b)
 		}
@@ -172,22 +203,47 @@ func TestEventDataHasItsSize(t *testing.T) {
 }
 
 func TestTableCells(t *testing.T) {
-	w := row{"x", "%.1f µs", func(r *result) float64 { return r.AllCPU }}
-	list := func(v ...float64) (l []*result) {
-		for _, x := range v {
-			l = append(l, &result{AllCPU: x})
+	w := row{metric: allCPU, format: "%.1f µs"}
+	pairs := func(floor, other []float64) (all []pair) {
+		for i := range floor {
+			p := pair{"floor": {{Values: map[metric]float64{allCPU: floor[i] - 0.5}}, {Values: map[metric]float64{allCPU: floor[i] + 0.5}}}}
+			if i < len(other) {
+				p["tidings"] = []*result{{Values: map[metric]float64{allCPU: other[i]}}}
+			}
+			all = append(all, p)
 		}
-		return l
+		return all
 	}
+	list := func(v ...float64) []float64 { return v }
 	for _, c := range []struct{ name, got, want string }{
 		{"median of three, with its range", w.cell(list(3, 1, 8)), "3.0 µs (1.0–8.0)"},
 		{"of two", w.cell(list(1, 2)), "1.5 µs (1.0–2.0)"},
 		{"of one", w.cell(list(4)), "4.0 µs"},
-		{"ratios are within pairs", w.ratio(list(1, 10, 2), list(2, 10, 8)), "2.00"},
-		{"no ratio to nothing", w.ratio(list(0, 1), list(1, 1)), "–"},
+		{"of none", w.cell(nil), ""},
+		{"the floor is the mean of before and after", w.cell(values(pairs(list(4), nil), "floor", allCPU)), "4.0 µs"},
+		{"ratios are within pairs", ratio(pairs(list(1, 10, 2), list(2, 10, 8)), "tidings", allCPU), "2.00"},
+		{"no ratio to nothing", ratio(pairs(list(0, 1), list(1, 1)), "tidings", allCPU), "–"},
+		{"nor of what was not measured", ratio(pairs(list(1), nil), "tidings", allCPU), ""},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	atMost, atLeast := goal{goal: 1, must: 2}, goal{goal: 20, must: 10, more: true}
+	for _, c := range []struct {
+		g    goal
+		v    float64
+		want string
+	}{
+		{atMost, 1, "goal"}, {atMost, 1.5, "holds"}, {atMost, 2.1, "**not yet**"},
+		{atLeast, 20, "goal"}, {atLeast, 15, "holds"}, {atLeast, 9, "**not yet**"},
+		{goal{}, 5, ""},
+	} {
+		if got := c.g.verdict(c.v); got != c.want {
+			t.Errorf("%v with %+v: got %q, want %q", c.v, c.g, got, c.want)
 		}
 	}
 }

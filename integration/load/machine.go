@@ -51,7 +51,7 @@ func thisMachine(ctx context.Context, o *options) machine {
 		// What is not committed cannot be measured again; the table itself may differ.
 		out, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", ":(top)*.go", ":(top)go.mod").Output()
 		if err != nil || len(out) > 0 {
-			m.Commit += " with changes"
+			m.Commit += " + changes"
 		}
 	}
 	return m

@@ -18,7 +18,11 @@ type options struct {
 
 	target, secret, nats string // a deployment of one's own
 
+	only, parts []string // kinds of servers, and what is measured of each
+
 	tabs, low int // tabs; memory is the slope from low to tabs
+	few       int // tabs with which the cost of a delivery is taken as well
+	single    int // tabs of the whole house in one process
 	users     int
 	procs     int // load generator processes
 	connect   int // handshakes per second
@@ -27,8 +31,10 @@ type options struct {
 	seconds   int // for so long
 	all       int // events to all tabs
 	burst     int // one-user events as fast as they are taken
+	missed    int // events that each tab misses before it resumes
 	bytes     int // of an event's data
 	settle    time.Duration
+	idle      time.Duration
 	limit     time.Duration
 
 	readme, json string // where the results go; empty: nowhere
@@ -40,20 +46,26 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.target, "target", "", "measure this deployment, ws://host:port/ws, instead of the table")
 	f.StringVar(&o.secret, "secret", "", "with -target: sign HS256 tokens with it; without, users are named in the query (development mode)")
 	f.StringVar(&o.nats, "nats", "", "with -target: NATS servers to publish events to; without, the tabs only connect and listen")
-	f.IntVar(&o.tabs, "tabs", 15_000, "tabs")
+	only := f.String("only", "", "kinds of servers, separated by commas; empty: all of "+strings.Join(kindNames(), ","))
+	some := f.String("parts", "", "what is measured, separated by commas; empty: all of it\n"+partHelp())
+	f.IntVar(&o.tabs, "tabs", 19_000, "tabs")
+	f.IntVar(&o.few, "few", 1_000, "tabs with which the cost of a delivery is taken as well")
+	f.IntVar(&o.single, "single", 15_000, "tabs of the whole house in one process")
 	f.IntVar(&o.low, "low", 2_000, "tabs at which memory is first taken")
-	f.IntVar(&o.users, "users", 0, "distinct users; 0: one for each tab")
+	f.IntVar(&o.users, "users", 0, "distinct users; 0: one for each 1.3 tabs")
 	f.IntVar(&o.procs, "procs", 2, "processes that hold the tabs")
 	f.IntVar(&o.connect, "connect", 4_000, "handshakes begun per second, at most")
 	f.IntVar(&o.pairs, "pairs", 3, "times that each server is measured, in turn")
-	f.IntVar(&o.rate, "rate", 2_000, "one-user events per second, paced")
+	f.IntVar(&o.rate, "rate", 5_000, "one-user events per second, paced")
 	f.IntVar(&o.seconds, "seconds", 5, "seconds of paced events; with -target and without -nats: of listening")
 	f.IntVar(&o.all, "all", 10, "events to all tabs, one after the other")
 	f.IntVar(&o.burst, "burst", 40_000, "one-user events as fast as they are taken")
+	f.IntVar(&o.missed, "missed", 10, "one-user events that each tab misses before it resumes")
+	f.DurationVar(&o.idle, "idle", 20*time.Second, "time in which the processor time of idle tabs is taken")
 	f.IntVar(&o.bytes, "bytes", 256, "bytes of an event's data")
 	f.DurationVar(&o.settle, "settle", 3*time.Second, "rest before memory is taken")
-	f.DurationVar(&o.limit, "limit", 6*time.Minute, "end of the whole run")
-	f.StringVar(&o.readme, "readme", "integration/load/README.md", "file whose table is replaced; empty: the table is only printed")
+	f.DurationVar(&o.limit, "limit", 40*time.Minute, "end of the whole run")
+	f.StringVar(&o.readme, "readme", wholeTable, "file whose table is replaced; empty, or with -only or -parts and without this: the table is only printed")
 	f.StringVar(&o.json, "json", "", "file for every single result")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -62,9 +74,23 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q is not a flag", f.Arg(0))
 	}
 	if o.users == 0 {
-		o.users = o.tabs
+		o.users = max(1, o.tabs*10/13)
 	}
-	return o, o.validate()
+	if *only+*some != "" && !given(f, "readme") {
+		o.readme = ""
+	}
+	var unknownKind, unknownPart error
+	o.only, unknownKind = selected("only", *only, kindNames())
+	o.parts, unknownPart = selected("parts", *some, partNames())
+	return o, errors.Join(unknownKind, unknownPart, o.validate())
+}
+
+// wholeTable is where a whole run puts its table.
+const wholeTable = "integration/load/README.md"
+
+func given(f *flag.FlagSet, name string) (found bool) {
+	f.Visit(func(g *flag.Flag) { found = found || g.Name == name })
+	return found
 }
 
 func (o *options) validate() error {
@@ -73,11 +99,11 @@ func (o *options) validate() error {
 		name        string
 		v, min, max int
 	}{
-		{"tabs", o.tabs, 2, 1_000_000}, {"low", o.low, 1, o.tabs - 1}, {"users", o.users, 1, o.tabs}, {"procs", o.procs, 1, 64},
+		{"tabs", o.tabs, 2, 1_000_000}, {"low", o.low, 1, o.tabs - 1}, {"few", o.few, 1, o.tabs}, {"single", o.single, 1, 1_000_000}, {"users", o.users, 1, o.tabs}, {"procs", o.procs, 1, 64},
 		{"connect", o.connect, 1, 100_000}, {"pairs", o.pairs, 1, 50}, {"rate", o.rate, 1, 1_000_000}, {"seconds", o.seconds, 1, 3600},
-		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"bytes", o.bytes, minBody, 65_536},
+		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"missed", o.missed, 1, 1000}, {"bytes", o.bytes, minBody, 65_536},
 	} {
-		if o.target != "" && n.name == "low" {
+		if o.target != "" && (n.name == "low" || n.name == "few") {
 			continue
 		}
 		if n.v < n.min || n.v > n.max {
@@ -112,16 +138,16 @@ func (o *options) command() string {
 	return strings.Join(words, " ")
 }
 
-// tabsOf is the number of tabs that a user has.
-func (o *options) tabsOf(user int) int64 {
-	n := o.tabs / o.users
-	if user < o.tabs%o.users {
-		n++
-	}
-	return int64(n)
-}
-
 // generators are the settings of the processes that hold the tabs.
 func (o *options) generators(target, subprotocol, secret string) loadgen.Config {
 	return loadgen.Config{Target: target, Subprotocol: subprotocol, Secret: secret, Users: o.users, Rate: o.connect}
+}
+
+// partHelp lists the parts for -h.
+func partHelp() string {
+	var b strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&b, "  %-8s %s\n", p.name, p.help)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -131,6 +131,13 @@ func (p *process) log() string {
 	return strings.Join(p.tail, "\n")
 }
 
+func (p *process) signal(s os.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("signal %s: %w", p.name, err)
+	}
+	return nil
+}
+
 // stop asks the process to end, and kills it when it does not. Its exit code says nothing that matters here.
 func (p *process) stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)

@@ -19,36 +19,28 @@ import (
 
 // server is one thing to measure. Its first process is the one that holds the tabs; the others are what it needs to do so.
 type server struct {
-	name        string
 	target      string // ws://…
 	subprotocol string
 	secret      string
-	admin       string // host:port of pprof
+	admin       string // host:port of pprof; empty: it has none
+	nats        string // nats://…; empty: it has none
 	procs       []*process
 	events      *events
 	dir         string
 }
 
-// kind makes a server of one kind. A further one, a bare floor for instance, is one more of these.
-type kind struct {
-	name  string
-	start func(context.Context, *builder) (*server, error)
-}
-
-// kinds are in the order of the table; ratios are to the first.
-var kinds = []kind{{"Tidings", startTidings}, {"plain", startPlain}}
-
 // builder has the binaries.
 type builder struct {
-	o       *options
-	dir     string
-	tidings string
-	plain   string
+	o                     *options
+	dir                   string
+	tidings, plain, floor string
 }
 
 func build(ctx context.Context, o *options, dir string) (*builder, error) {
-	b := &builder{o: o, dir: dir, tidings: filepath.Join(dir, "tidings"), plain: filepath.Join(dir, "plain")}
-	for _, t := range []struct{ out, pkg string }{{b.tidings, "tidings"}, {b.plain, "tidings/integration/load/plain"}} {
+	b := &builder{o: o, dir: dir, tidings: filepath.Join(dir, "tidings"), plain: filepath.Join(dir, "plain"), floor: filepath.Join(dir, "floor")}
+	for _, t := range []struct{ out, pkg string }{
+		{b.tidings, "tidings"}, {b.plain, "tidings/integration/load/plain"}, {b.floor, "tidings/integration/load/floor"},
+	} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", t.out, t.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -56,6 +48,25 @@ func build(ctx context.Context, o *options, dir string) (*builder, error) {
 		}
 	}
 	return b, nil
+}
+
+// startFloor starts the program that only writes.
+func startFloor(ctx context.Context, b *builder) (s *server, err error) {
+	s = &server{}
+	defer s.stopOn(&err)
+	cmd := exec.CommandContext(ctx, b.floor, fmt.Sprintf("-bytes=%d", b.o.bytes))
+	orders, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := startProcess(ctx, "floor", cmd, "browsers")
+	if err != nil {
+		return nil, err
+	}
+	s.procs = []*process{p}
+	s.target = "ws://" + p.address("browsers") + "/ws"
+	s.events = newEvents(newFloorSink(orders, b.o.users), b.o.users)
+	return s, nil
 }
 
 // rules is the file that the fanout role is given: an audience of one by an expression, and everybody.
@@ -70,68 +81,128 @@ const rules = `rules:
 
 // startTidings starts NATS, and each role as its own process, as on a cluster. Tokens are checked.
 func startTidings(ctx context.Context, b *builder) (s *server, err error) {
-	s = &server{name: "Tidings", subprotocol: "tidings.v1", secret: secret()}
+	s = &server{subprotocol: "tidings.v1", secret: secret()}
 	defer s.stopOn(&err)
-	nats, url, err := s.startNATS(ctx, b)
+	if err := s.startNATS(ctx, b); err != nil {
+		return nil, err
+	}
+	if err := s.startFanout(ctx, b); err != nil {
+		return nil, err
+	}
+	gate, err := s.startGateway(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(s.dir, "rules.yaml")
-	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
-		return nil, err
-	}
-	role := func(name string, env ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, b.tidings)
-		cmd.Env = append(cleanEnv(), append(env, "TIDINGS_ROLES="+name, "TIDINGS_NATS_URL="+url, "TIDINGS_LOG_FORMAT=json", "TIDINGS_ADMIN_LISTEN=127.0.0.1:0")...)
-		return cmd
-	}
-	fan, err := startProcess(ctx, "fanout", role("fanout", "TIDINGS_RULES="+file), "admin")
-	if err != nil {
-		return nil, err
-	}
-	s.procs = append(s.procs, fan)
-	gate, err := startProcess(ctx, "gateway", role("gateway", "TIDINGS_LISTEN=127.0.0.1:0", "TIDINGS_AUTH_HMAC_SECRET="+s.secret,
-		fmt.Sprintf("TIDINGS_CONNECTIONS_PER_USER=%d", b.o.tabs)), "admin", "browsers")
-	if err != nil {
-		return nil, err
-	}
-	s.procs = []*process{gate, fan, nats}
-	s.admin, s.target = gate.address("admin"), "ws://"+gate.address("browsers")+"/ws"
-	for _, p := range s.procs[:2] {
-		if err := ready(ctx, p); err != nil {
-			return nil, err
-		}
-	}
-	s.events, err = newEvents(url, b.o, true)
-	return s, err
+	s.procs = []*process{gate, s.procs[1], s.procs[0]}
+	return s, s.stream(ctx, b, gate)
 }
 
-func startPlain(ctx context.Context, b *builder) (s *server, err error) {
-	s = &server{name: "plain"}
+// startSingle starts the whole house as one process, as a first user has it.
+func startSingle(ctx context.Context, b *builder) (s *server, err error) {
+	s = &server{subprotocol: "tidings.v1", secret: secret()}
 	defer s.stopOn(&err)
-	nats, url, err := s.startNATS(ctx, b)
-	if err != nil {
-		return nil, err
-	}
-	p, err := startProcess(ctx, "plain", exec.CommandContext(ctx, b.plain, "-nats", url), "admin", "browsers")
-	if err != nil {
-		return nil, err
-	}
-	s.procs = []*process{p, nats}
-	s.admin, s.target = p.address("admin"), "ws://"+p.address("browsers")+"/ws"
-	s.events, err = newEvents(url, b.o, false)
-	return s, err
-}
-
-func (s *server) startNATS(ctx context.Context, b *builder) (p *process, url string, err error) {
 	if s.dir, err = os.MkdirTemp(b.dir, "run-"); err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if p, err = startProcess(ctx, "nats", again(ctx, "nats", filepath.Join(s.dir, "streams")), "nats"); err != nil {
-		return nil, "", err
+	rules, err := s.rules()
+	if err != nil {
+		return nil, err
+	}
+	p, err := startProcess(ctx, "tidings", s.role(ctx, b, "fanout,gateway", append(s.gateway(b), "TIDINGS_RULES="+rules,
+		"TIDINGS_NATS_LISTEN=127.0.0.1:0", "TIDINGS_NATS_STORE="+filepath.Join(s.dir, "streams"))...), "admin", "browsers", "nats")
+	if err != nil {
+		return nil, err
+	}
+	s.procs, s.nats = []*process{p}, p.address("nats")
+	return s, s.stream(ctx, b, p)
+}
+
+// role is a process of the product, without settings that somebody has in the environment.
+func (s *server) role(ctx context.Context, b *builder, roles string, env ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, b.tidings)
+	cmd.Env = append(cleanEnv(), append(env, "TIDINGS_ROLES="+roles, "TIDINGS_LOG_FORMAT=json", "TIDINGS_ADMIN_LISTEN=127.0.0.1:0")...)
+	return cmd
+}
+
+func (s *server) rules() (file string, err error) {
+	file = filepath.Join(s.dir, "rules.yaml")
+	return file, os.WriteFile(file, []byte(rules), 0o600)
+}
+
+// gateway is what a process with tabs is told.
+func (s *server) gateway(b *builder) []string {
+	return []string{"TIDINGS_LISTEN=127.0.0.1:0", "TIDINGS_AUTH_HMAC_SECRET=" + s.secret,
+		fmt.Sprintf("TIDINGS_CONNECTIONS_PER_USER=%d", b.o.tabs)}
+}
+
+func (s *server) startFanout(ctx context.Context, b *builder) error {
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
+	p, err := startProcess(ctx, "fanout", s.role(ctx, b, "fanout", "TIDINGS_NATS_URL="+s.nats, "TIDINGS_RULES="+rules), "admin")
+	if err != nil {
+		return err
 	}
 	s.procs = append(s.procs, p)
-	return p, p.address("nats"), nil
+	return ready(ctx, p)
+}
+
+// startGateway starts one more gateway, which s stops with the rest.
+func (s *server) startGateway(ctx context.Context, b *builder) (*process, error) {
+	p, err := startProcess(ctx, "gateway", s.role(ctx, b, "gateway", append(s.gateway(b), "TIDINGS_NATS_URL="+s.nats)...), "admin", "browsers")
+	if err != nil {
+		return nil, err
+	}
+	s.procs = append(s.procs, p)
+	return p, nil
+}
+
+// stream connects the publisher, when the process with the tabs is ready.
+func (s *server) stream(ctx context.Context, b *builder, p *process) error {
+	s.admin, s.target = p.address("admin"), "ws://"+p.address("browsers")+"/ws"
+	if err := ready(ctx, p); err != nil {
+		return err
+	}
+	sink, err := newStreamSink(s.nats, b.o.bytes)
+	if err != nil {
+		return err
+	}
+	s.events = newEvents(sink, b.o.users)
+	return nil
+}
+
+// startPlain starts the goroutine-per-connection server.
+func startPlain(ctx context.Context, b *builder) (s *server, err error) {
+	s = &server{}
+	defer s.stopOn(&err)
+	if err := s.startNATS(ctx, b); err != nil {
+		return nil, err
+	}
+	p, err := startProcess(ctx, "plain", exec.CommandContext(ctx, b.plain, "-nats", s.nats), "admin", "browsers")
+	if err != nil {
+		return nil, err
+	}
+	s.procs = []*process{p, s.procs[0]}
+	s.admin, s.target = p.address("admin"), "ws://"+p.address("browsers")+"/ws"
+	sink, err := newCoreSink(s.nats, b.o.bytes)
+	if err != nil {
+		return nil, err
+	}
+	s.events = newEvents(sink, b.o.users)
+	return s, nil
+}
+
+func (s *server) startNATS(ctx context.Context, b *builder) (err error) {
+	if s.dir, err = os.MkdirTemp(b.dir, "run-"); err != nil {
+		return err
+	}
+	p, err := startProcess(ctx, "nats", again(ctx, "nats", filepath.Join(s.dir, "streams")), "nats")
+	if err != nil {
+		return err
+	}
+	s.procs, s.nats = append(s.procs, p), p.address("nats")
+	return nil
 }
 
 // ready waits for a role to say that it can serve.

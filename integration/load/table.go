@@ -13,51 +13,85 @@ import (
 
 // row is one line of the table.
 type row struct {
+	metric metric
 	label  string
 	format string // of a value
-	value  func(*result) float64
+	short  string // in the line that is printed while the run goes on; empty: not there
 }
 
 var rows = []row{
-	{"memory per idle tab (slope), resident", "%.0f B", func(r *result) float64 { return r.ResidentPerTab }},
-	{"memory per idle tab (slope), live heap and stacks", "%.0f B", func(r *result) float64 { return r.LivePerTab }},
-	{"the whole process with all tabs idle, resident", "%.1f MiB", func(r *result) float64 { return r.Resident / (1 << 20) }},
-	{"CPU per handshake", "%.0f µs", func(r *result) float64 { return r.ConnectCPU }},
-	{"one-user events, saturated: deliveries per second", "%.0f", func(r *result) float64 { return r.BurstRate }},
-	{"— CPU per delivery", "%.1f µs", func(r *result) float64 { return r.BurstCPU }},
-	{"— CPU per event of all processes, NATS included", "%.1f µs", func(r *result) float64 { return r.BurstHouse }},
-	{"one-user events, paced: p50 from publish to frame read", "%.2f ms", func(r *result) float64 { return r.PacedP50 }},
-	{"— p99", "%.2f ms", func(r *result) float64 { return r.PacedP99 }},
-	{"— CPU per delivery", "%.1f µs", func(r *result) float64 { return r.PacedCPU }},
-	{"one event to all tabs: until half have it", "%.0f ms", func(r *result) float64 { return r.AllP50 }},
-	{"— until the last has it", "%.0f ms", func(r *result) float64 { return r.AllLast }},
-	{"— deliveries per second", "%.0f", func(r *result) float64 { return r.AllRate }},
-	{"— CPU per delivery", "%.1f µs", func(r *result) float64 { return r.AllCPU }},
+	{residentTab, "memory per idle tab (slope), resident", "%.0f B", "a tab"},
+	{liveTab, "— live heap and stacks", "%.0f B", "live"},
+	{kernelTab, "— the kernel's, both ends of the socket", "%.0f B", ""},
+	{resident, "the whole process with all tabs idle, resident", "%.1f MiB", ""},
+	{handshakeCPU, "CPU per handshake", "%.0f µs", "handshake"},
+	{idleCPU, "idle with heartbeats: CPU, of a core", "%.2f %%", "idle"},
+	{idleHouse, "— of all processes, NATS included", "%.2f %%", ""},
+	{allCPU, "one event to all tabs: CPU per delivery", "%.2f µs", "to all"},
+	{fewAllCPU, "— with few tabs", "%.2f µs", ""},
+	{allP50, "— until half have it", "%.0f ms", ""},
+	{allLast, "— until the last has it", "%.0f ms", ""},
+	{allRate, "— deliveries per second", "%.0f", ""},
+	{oneCPU, "one-user events, as fast as they are taken: CPU per delivery", "%.2f µs", "to one"},
+	{fewOneCPU, "— with few tabs", "%.2f µs", ""},
+	{oneRate, "— events per second", "%.0f", "a second"},
+	{oneHouse, "— CPU per event of all processes, NATS included", "%.1f µs", ""},
+	{backlogCPU, "one-user events that wait in the log: CPU per delivery", "%.2f µs", "from the log"},
+	{backlogRate, "— events per second", "%.0f", ""},
+	{nobodyCPU, "events for nobody here: CPU per event", "%.2f µs", "for nobody"},
+	{pacedP50, "one-user events, paced: p50 from publish to frame read", "%.2f ms", "p50"},
+	{pacedP99, "— p99", "%.2f ms", "p99"},
+	{pacedCPU, "— CPU per delivery", "%.2f µs", "paced"},
+	{resumeSeconds, "all tabs dropped, and back with what they missed", "%.2f s", "resume"},
+	{resumeOpen, "— until the last is open", "%.2f s", ""},
+	{resumeCPU, "— CPU per tab", "%.0f µs", ""},
+	{resumeResident, "— the process behind it, resident", "%.1f MiB", ""},
 }
 
-// runs are the results of every kind of server, one for each time it was measured.
-type runs [][]*result
+// unit is what a value is divided by to be shown.
+func (w *row) unit() float64 {
+	if strings.HasSuffix(w.format, "MiB") {
+		return 1 << 20
+	}
+	return 1
+}
 
-// table writes medians with their range, and the median of the ratios within each pair.
-func table(m machine, o *options, all runs) string {
+// table writes what was measured, and what of it was demanded.
+func table(m machine, o *options, all []pair) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s · %d cores shared by servers, tabs and publisher · %s · %s · %s · commit %s · %s\n\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Commit, m.Date)
-	fmt.Fprintf(&b, "`%s`: %d tabs of %d users in %d processes; memory is the slope from %d tabs; %d events/s paced for %d s, %d saturated, %d to all; %d bytes of data. "+
-		"Medians of %d measurements of each server, in turn (least–most).\n\n", m.Command, o.tabs, o.users, o.procs, o.low, o.rate, o.seconds, o.burst, o.all, o.bytes, o.pairs)
+	fmt.Fprintf(&b, "`%s`: %d tabs of %d users in %d processes (%d in one process with all roles), memory is the slope from %d; few are %d; %d events/s paced for %d s, "+
+		"%d saturated, %d to all; %d bytes of data. Medians of %d measurements of each server, in turn, the floor before and after (least–most); "+
+		"× floor is the median of the ratios within each turn.\n\n",
+		m.Command, o.tabs, o.users, o.procs, min(o.single, o.tabs), o.low, o.few, o.rate, o.seconds, o.burst, o.all, o.bytes, o.pairs)
+	b.WriteString(measuredTable(o, all))
+	if text := goalTable(all); text != "" {
+		b.WriteString("\n" + text)
+	}
+	return b.String()
+}
+
+func measuredTable(o *options, all []pair) string {
+	var b strings.Builder
+	columns := 0
 	b.WriteString("| |")
-	for i, k := range kinds {
-		fmt.Fprintf(&b, " %s |", k.name)
-		if i > 0 {
-			fmt.Fprintf(&b, " %s / %s |", k.name, kinds[0].name)
+	for _, name := range o.only {
+		fmt.Fprintf(&b, " %s |", kindNamed(name).title)
+		if columns++; ratios(o, name) {
+			b.WriteString(" × floor |")
+			columns++
 		}
 	}
-	b.WriteString("\n| --- |" + strings.Repeat(" ---: |", 2*len(kinds)-1) + "\n")
+	b.WriteString("\n| --- |" + strings.Repeat(" ---: |", columns) + "\n")
 	for _, row := range rows {
+		if !slices.ContainsFunc(o.only, func(name string) bool { return len(values(all, name, row.metric)) > 0 }) {
+			continue
+		}
 		fmt.Fprintf(&b, "| %s |", row.label)
-		for i := range all {
-			fmt.Fprintf(&b, " %s |", row.cell(all[i]))
-			if i > 0 {
-				fmt.Fprintf(&b, " %s |", row.ratio(all[0], all[i]))
+		for _, name := range o.only {
+			fmt.Fprintf(&b, " %s |", row.cell(values(all, name, row.metric)))
+			if ratios(o, name) {
+				fmt.Fprintf(&b, " %s |", ratio(all, name, row.metric))
 			}
 		}
 		b.WriteByte('\n')
@@ -65,34 +99,48 @@ func table(m machine, o *options, all runs) string {
 	return b.String()
 }
 
-func (w *row) values(list []*result) []float64 {
-	var v []float64
-	for _, r := range list {
-		v = append(v, w.value(r))
+// ratios tells whether a kind has a column with its ratios to the floor.
+func ratios(o *options, kind string) bool { return kind != "floor" && slices.Contains(o.only, "floor") }
+
+// values are a kind's figures, one of each pair that has it.
+func values(all []pair, kind string, m metric) (v []float64) {
+	for _, p := range all {
+		if x, ok := p.value(kind, m); ok {
+			v = append(v, x)
+		}
 	}
 	return v
 }
 
-func (w *row) cell(list []*result) string {
-	v := w.values(list)
-	middle := fmt.Sprintf(w.format, median(v))
+func (w *row) cell(v []float64) string {
+	if len(v) == 0 {
+		return ""
+	}
+	middle := fmt.Sprintf(w.format, median(v)/w.unit())
 	if len(v) == 1 {
 		return middle
 	}
 	number, _, _ := strings.Cut(w.format, " ")
-	return fmt.Sprintf("%s ("+number+"–"+number+")", middle, slices.Min(v), slices.Max(v))
+	return fmt.Sprintf("%s ("+number+"–"+number+")", middle, slices.Min(v)/w.unit(), slices.Max(v)/w.unit())
 }
 
-func (w *row) ratio(first, other []*result) string {
-	a, b := w.values(first), w.values(other)
-	var ratios []float64
-	for i := range min(len(a), len(b)) {
-		if a[i] <= 0 || b[i] <= 0 { // a slope inside the noise
+func ratio(all []pair, kind string, m metric) string {
+	var v []float64
+	for _, p := range all {
+		x, ok := p.value(kind, m)
+		base, based := p.value("floor", m)
+		if !ok || !based {
+			continue
+		}
+		if x <= 0 || base <= 0 { // a slope inside the noise
 			return "–"
 		}
-		ratios = append(ratios, b[i]/a[i])
+		v = append(v, x/base)
 	}
-	return fmt.Sprintf("%.2f", median(ratios))
+	if len(v) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", median(v))
 }
 
 const (

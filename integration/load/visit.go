@@ -35,15 +35,17 @@ func visit(ctx context.Context, o *options) (err error) {
 	if o.nats == "" {
 		return listen(ctx, o, fleet)
 	}
-	e, err := newEvents(o.nats, o, true)
+	sink, err := newStreamSink(o.nats, o.bytes)
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer sink.close()
+	e := newEvents(sink, o.users)
+	e.opened(o.tabs)
 	if err := fleet.Reset(); err != nil {
 		return err
 	}
-	want, took, err := e.paced(ctx)
+	want, took, err := e.paced(ctx, o.rate, time.Duration(o.seconds)*time.Second)
 	if err != nil {
 		return err
 	}

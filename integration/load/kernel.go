@@ -1,0 +1,82 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// kernelMemory is what the kernel holds for sockets and the like, in bytes: of this program's control group where there is one
+// that counts it, and so of all processes of the run and of nothing else; otherwise of the machine.
+func kernelMemory() (int64, error) {
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return slab()
+	}
+	for line := range strings.Lines(string(groups)) {
+		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		var n int64
+		switch controllers {
+		case "memory": // version 1
+			n, err = number(filepath.Join("/sys/fs/cgroup/memory", path, "memory.kmem.usage_in_bytes"))
+		case "": // version 2
+			n, err = statOf(filepath.Join("/sys/fs/cgroup", path, "memory.stat"))
+		default:
+			continue
+		}
+		if err == nil && n > 0 {
+			return n, nil
+		}
+	}
+	return slab()
+}
+
+// statOf is the memory of the kernel and of socket buffers in a version 2 group.
+func statOf(file string) (int64, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	kernel, err := field(b, "kernel ")
+	if err != nil {
+		return 0, err
+	}
+	sock, err := field(b, "sock ")
+	return kernel + sock, err
+}
+
+// slab is what the kernel's own allocators hold on the whole machine.
+func slab() (int64, error) {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, fmt.Errorf("memory of the kernel: %w", err)
+	}
+	kib, err := field(b, "Slab:")
+	return kib << 10, err
+}
+
+func number(file string) (int64, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+}
+
+// field reads the number behind a name at the beginning of a line.
+func field(text []byte, name string) (n int64, err error) {
+	_, rest, ok := bytes.Cut(append([]byte("\n"), text...), []byte("\n"+name))
+	if !ok {
+		return 0, fmt.Errorf("there is no %q", strings.TrimSpace(name))
+	}
+	if _, err := fmt.Sscan(string(rest[:min(len(rest), 40)]), &n); err != nil {
+		return 0, fmt.Errorf("%s: %w", strings.TrimSpace(name), err)
+	}
+	return n, nil
+}

@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// metric names one figure of a result, with its unit at the end. CPU is that of the process which holds the tabs, unless it says
+// house: then it is that of every process the server needs, NATS too.
+type metric string
+
+const (
+	resident       metric = "resident_bytes"         // of the process with all tabs, idle
+	residentTab    metric = "resident_per_tab_bytes" // slope
+	liveTab        metric = "live_per_tab_bytes"     // slope of live heap and stacks
+	kernelTab      metric = "kernel_per_tab_bytes"   // slope of the kernel's memory, both ends of the socket
+	handshakeCPU   metric = "handshake_cpu_us"       //
+	handshakes     metric = "handshakes_per_s"       //
+	idleCPU        metric = "idle_cpu_percent"       // of a core
+	idleHouse      metric = "idle_house_cpu_percent" //
+	pacedRate      metric = "paced_events_per_s"     // as published
+	pacedP50       metric = "paced_p50_ms"           // from publish to frame read
+	pacedP99       metric = "paced_p99_ms"           //
+	pacedCPU       metric = "paced_cpu_us"           // per delivery
+	allP50         metric = "all_p50_ms"             // until half of the tabs have it; median of the events
+	allLast        metric = "all_last_ms"            // until the last has it; median of the events
+	allRate        metric = "all_deliveries_per_s"   // until then
+	allCPU         metric = "all_cpu_us"             // per delivery
+	fewAllCPU      metric = "few_all_cpu_us"         // the same with few tabs
+	oneRate        metric = "one_events_per_s"       // saturated
+	oneCPU         metric = "one_cpu_us"             // per delivery
+	oneHouse       metric = "one_house_cpu_us"       // per event
+	fewOneCPU      metric = "few_one_cpu_us"         // per delivery, few tabs
+	backlogCPU     metric = "backlog_cpu_us"         // per delivery
+	backlogRate    metric = "backlog_events_per_s"   //
+	nobodyCPU      metric = "nobody_cpu_us"          // per event
+	resumeSeconds  metric = "resume_s"               // from the first handshake until the last tab has everything
+	resumeOpen     metric = "resume_open_s"          // until the last tab is open
+	resumeCPU      metric = "resume_cpu_us"          // per tab
+	resumeResident metric = "resume_resident_bytes"  // of the process, behind it
+)
+
+// result is one measurement of one server.
+type result struct {
+	Server string
+	Values map[metric]float64
+}
+
+// line is the result in short, for who waits.
+func (r *result) line() string {
+	var b strings.Builder
+	for _, row := range rows {
+		if v, ok := r.Values[row.metric]; ok && row.short != "" {
+			fmt.Fprintf(&b, " %s "+row.format+";", row.short, v/row.unit())
+		}
+	}
+	return strings.TrimSuffix(b.String(), ";")
+}
