@@ -55,7 +55,7 @@ func TestTheTableIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(page)
-	if !strings.HasPrefix(text, "before\n"+tableBegin) || !strings.HasSuffix(text, tableEnd+"after\n") || strings.Contains(text, "old") {
+	if !strings.HasPrefix(text, "before\n"+tableBegin) || !strings.HasSuffix(text, tableEnd+"after\n") || strings.Contains(text, "an old table") {
 		t.Errorf("the table is not in the place of the old one:\n%s", text)
 	}
 	if got, want := strings.Count(text, "\n|"), len(rows)+len(goals)+4; got != want {
