@@ -22,6 +22,14 @@ import (
 // decodeJSON reads one JSON value, integers as int64 or uint64 and every other number as float64: an order number must not
 // come out as 1.0e+15.
 func decodeJSON(b []byte) (any, error) {
+	if v, ok := parseJSON(b); ok {
+		return v, nil
+	}
+	return decodeSlowly(b)
+}
+
+// decodeSlowly knows what is wrong with b.
+func decodeSlowly(b []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	var v any
