@@ -19,7 +19,7 @@ const (
 	remembered = 4096
 )
 
-// lanes keeps what one reader has in hand: a queue per aggregate, each with a goroutine as long as it is not empty.
+// lanes keeps what one reader has in hand: a queue per aggregate, each with a goroutine of the crew as long as it is not empty.
 type lanes struct {
 	src  *Source
 	grip *grip
@@ -66,7 +66,7 @@ func (l *lanes) put(d *delivery, again bool) bool {
 	defer l.mu.Unlock()
 	id := d.id()
 	if l.isDone(id) {
-		l.src.ack(d.ack) // the one before was lost
+		l.src.acks.add(d.ack) // the one before was lost
 		l.src.metrics.events.duplicate.Inc()
 		return true
 	}
@@ -84,8 +84,7 @@ func (l *lanes) put(d *delivery, again bool) bool {
 	queue := append(l.lanes[w.aggregate], w)
 	l.lanes[w.aggregate] = queue
 	if len(queue) == 1 {
-		l.src.lanesUp.Add(1)
-		go l.drive(w)
+		l.src.crew.do(l.src.work, job{l, w})
 	}
 	return true
 }
@@ -99,7 +98,6 @@ func (l *lanes) full() bool {
 
 // drive handles the lane that w is the first of, until it is empty.
 func (l *lanes) drive(w *work) {
-	defer l.src.lanesUp.Done()
 	for w != nil {
 		w = l.finished(w, l.src.handleWork(l, w))
 	}
@@ -112,7 +110,7 @@ func (l *lanes) finished(w *work, done bool) *work {
 	l.unlink(w)
 	if done {
 		l.remember(w.id())
-		l.src.ack(w.ack)
+		l.src.acks.add(w.ack)
 	}
 	queue := l.lanes[w.aggregate]
 	queue[0] = nil

@@ -39,6 +39,7 @@ type puller struct {
 	open    int    // messages it can still bring; 0: none is open
 	heard   func() // called on every sign of life
 	keptAt  time.Time
+	silence *time.Timer // runs while next waits
 }
 
 func newPuller(nc *nats.Conn, consumer string, heard func()) (*puller, error) {
@@ -48,6 +49,7 @@ func newPuller(nc *nats.Conn, consumer string, heard func()) (*puller, error) {
 		inbox:   nc.NewInbox(),
 		ch:      make(chan *nats.Msg, 4*pullBatch), // a request, a lost one that answers after all, and statuses
 		heard:   heard,
+		silence: time.NewTimer(pullSilence),
 	}
 	sub, err := nc.ChanSubscribe(p.inbox+".*", p.ch)
 	if err != nil {
@@ -79,24 +81,24 @@ type pullRequest struct {
 
 // next waits for the next message. Its errors are ctx's, errGone, and what the server says is wrong with the request.
 func (p *puller) next(ctx context.Context) (*nats.Msg, error) {
-	silence := time.NewTimer(pullSilence)
-	defer silence.Stop()
+	p.silence.Reset(pullSilence)
+	defer p.silence.Stop()
 	for {
 		if p.open == 0 {
 			if err := p.ask(); err != nil {
 				return nil, err
 			}
-			silence.Reset(pullSilence)
+			p.silence.Reset(pullSilence)
 		}
 		select {
 		case m := <-p.ch:
 			if m, err := p.take(m); m != nil || err != nil {
 				return m, err
 			}
-			silence.Reset(pullSilence)
-		case <-silence.C:
+			p.silence.Reset(pullSilence)
+		case <-p.silence.C:
 			p.open = 0
-			silence.Reset(pullSilence)
+			p.silence.Reset(pullSilence)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

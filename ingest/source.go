@@ -39,7 +39,8 @@ type Source struct {
 	handle func(context.Context, *Event) error
 	work   context.Context // what is in hand may go on, up to grace after Run's context
 
-	lanesUp sync.WaitGroup // goroutines of the lanes
+	crew crew // drives the lanes
+	acks acks
 }
 
 // NewSource prepares a Source; Run does everything. A nil reg leaves the metrics unseen.
@@ -60,6 +61,7 @@ func NewSource(nc *nats.Conn, cfg Config, log *slog.Logger, reg prometheus.Regis
 		grace:   grace,
 		budget:  semaphore.NewWeighted(maxBytesInHand),
 	}
+	s.acks.nc = nc
 	s.watch = newWatch(s)
 	for p := range Partitions + 1 {
 		s.readers = append(s.readers, newReader(s, p))
@@ -90,7 +92,7 @@ func (s *Source) Run(ctx context.Context, handle func(context.Context, *Event) e
 	}
 	var helpers sync.WaitGroup
 	helpers.Go(func() { s.watch.run(work) })
-	helpers.Go(func() { s.reportProgress(work) })
+	helpers.Go(func() { s.tend(work) })
 	helpers.Go(func() { s.boundGrace(ctx, work, stop) })
 
 	var readers sync.WaitGroup
@@ -104,7 +106,7 @@ func (s *Source) Run(ctx context.Context, handle func(context.Context, *Event) e
 	}
 	readers.Wait()
 	stop()
-	s.lanesUp.Wait()
+	s.crew.up.Wait()
 	helpers.Wait()
 	s.farewell()
 	return errors.Join(errs...)
@@ -121,8 +123,8 @@ func (s *Source) boundGrace(ctx, work context.Context, stop func()) {
 	stop()
 }
 
-// reportProgress keeps the server from delivering again what is in hand, for as long as it takes.
-func (s *Source) reportProgress(ctx context.Context) {
+// tend sends away goroutines that are not needed, and keeps the server from delivering again what is in hand, for as long as it takes.
+func (s *Source) tend(ctx context.Context) {
 	tick := time.NewTicker(progressEvery / 2)
 	defer tick.Stop()
 	for {
@@ -135,14 +137,8 @@ func (s *Source) reportProgress(ctx context.Context) {
 					_ = s.nc.Publish(string(ack), []byte("+WPI")) // lost, it is delivered again, and recognised
 				}
 			}
+			s.crew.trim()
 		}
-	}
-}
-
-// ack acknowledges an event. Lost, it is delivered again, recognised, and acknowledged again.
-func (s *Source) ack(a ackReply) {
-	if a != "" {
-		_ = s.nc.Publish(string(a), []byte("+ACK"))
 	}
 }
 
@@ -150,6 +146,7 @@ func (s *Source) ack(a ackReply) {
 func (s *Source) farewell() {
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
+	s.acks.end()
 	if s.nc.FlushWithContext(ctx) != nil { // the acknowledgements first
 		return
 	}
