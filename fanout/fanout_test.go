@@ -79,6 +79,7 @@ tidings_events_fanned_total{result="nobody"} 1
 tidings_events_fanned_total{result="unmatched"} 1
 # HELP tidings_records_total Records acknowledged by the log, by kind of audience; one that was there already is counted again.
 # TYPE tidings_records_total counter
+tidings_records_total{kind="all"} 0
 tidings_records_total{kind="group"} 2
 tidings_records_total{kind="users"} 2
 `), "tidings_events_fanned_total", "tidings_records_total")

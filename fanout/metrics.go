@@ -3,6 +3,8 @@ package fanout
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"tidings/fanout/wire"
 )
 
 type fanMetrics struct {
@@ -31,11 +33,13 @@ type publisherMetrics struct {
 	lookups *prometheus.CounterVec
 	indexed prometheus.Counter
 	latency prometheus.Histogram
+
+	acknowledged [wire.All + 1]prometheus.Counter // records by kind
 }
 
 func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 	f := promauto.With(registerer(reg))
-	return &publisherMetrics{
+	m := &publisherMetrics{
 		records: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidings_records_total",
 			Help: "Records acknowledged by the log, by kind of audience; one that was there already is counted again.",
@@ -58,6 +62,10 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}),
 	}
+	for kind := wire.Users; kind <= wire.All; kind++ {
+		m.acknowledged[kind] = m.records.WithLabelValues(kind.String())
+	}
+	return m
 }
 
 func registerer(reg prometheus.Registerer) prometheus.Registerer {
