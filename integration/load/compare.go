@@ -58,10 +58,19 @@ func compare(ctx context.Context, o *options) (err error) {
 			return err
 		}
 	}
-	if o.readme != "" {
-		return replaceTable(o.readme, text)
+	grown := computed(all, o.tabs)
+	fmt.Print("\n" + grown)
+	if o.readme == "" {
+		return nil
 	}
-	return nil
+	if o.gateways > 0 {
+		return gatewaysSection.replace(o.readme, text)
+	}
+	err = measuredSection.replace(o.readme, text)
+	if grown != "" {
+		err = errors.Join(err, computedSection.replace(o.readme, grown))
+	}
+	return err
 }
 
 func writeJSON(file string, m machine, all []pair) error {

@@ -80,3 +80,26 @@ func field(text []byte, name string) (n int64, err error) {
 	}
 	return n, nil
 }
+
+// socketCaches are the kernel's objects of which a TCP socket in an epoll has one each.
+var socketCaches = []string{"TCP", "sock_inode_cache", "dentry", "filp", "eventpoll_epi", "ep_head", "lsm_inode_cache", "lsm_file_cache"}
+
+// socketObjects is the size of what the kernel keeps for one end of an idle connection.
+func socketObjects() (sum int64, err error) {
+	b, err := os.ReadFile("/proc/slabinfo")
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range socketCaches {
+		var objects, all, size int64
+		_, rest, ok := bytes.Cut(b, []byte("\n"+name+" "))
+		if !ok {
+			continue // merged with another of its size, or not in this kernel
+		}
+		if _, err := fmt.Sscan(string(rest[:min(len(rest), 100)]), &objects, &all, &size); err != nil {
+			return 0, fmt.Errorf("/proc/slabinfo, %s: %w", name, err)
+		}
+		sum += size
+	}
+	return sum, nil
+}

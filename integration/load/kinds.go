@@ -21,10 +21,13 @@ type kind struct {
 // kinds are in the order of the table. Ratios are to the first.
 var kinds = []kind{
 	{"floor", "floor", startFloor, allTabs, []string{"few", "connect", "paced", "all", "one"}},
-	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "resume"}},
+	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "resume", "followers"}},
 	{"single", "Tidings in one process", startSingle, singleTabs, []string{"paced", "all", "one"}},
 	{"plain", "plain", startPlain, allTabs, []string{"few", "connect", "idle", "paced", "all", "one"}},
 }
+
+// several is measured alone, for a table of its own.
+var several = kind{"gateways", "Tidings", startSeveral, allTabs, []string{"connect", "idle", "paced", "all", "one", "nobody"}}
 
 func allTabs(o *options) int    { return o.tabs }
 func singleTabs(o *options) int { return min(o.single, o.tabs) }
@@ -47,9 +50,13 @@ var parts = []part{
 	{"backlog", "one-user events that wait in the log: the gateway alone, saturated", (*bench).backlog},
 	{"nobody", "events that concern nobody here: the cost of following the log", (*bench).nobody},
 	{"resume", "all tabs dropped at once and back with their cursors", (*bench).resume},
+	{"followers", "events for nobody with more gateways, which have no tabs: what one more costs NATS", (*bench).followers},
 }
 
 func kindNamed(name string) *kind {
+	if name == several.name {
+		return &several
+	}
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 	if i < 0 {
 		return nil

@@ -16,6 +16,7 @@ import (
 // bench is one server under measurement.
 type bench struct {
 	o     *options
+	b     *builder
 	s     *server
 	fleet *loadgen.Fleet
 	tabs  int // in the end; s.events.open is how many there are now
@@ -34,12 +35,12 @@ func measure(ctx context.Context, o *options, b *builder, k *kind) (r *result, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	fleet, err := loadgen.Start(ctx, o.generators(s.target, s.subprotocol, s.secret), o.procs, tabsProcess)
+	fleet, err := loadgen.Start(ctx, o.generators(s.targets, s.subprotocol, s.secret), o.procs, tabsProcess)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, fleet.Close()) }()
-	m := &bench{o: o, s: s, fleet: fleet, tabs: k.tabs(o), r: &result{Server: k.name, Values: map[metric]float64{}}}
+	m := &bench{o: o, b: b, s: s, fleet: fleet, tabs: k.tabs(o), r: &result{Server: k.name, Values: map[metric]float64{}}}
 	for _, p := range parts {
 		if !slices.Contains(o.parts, p.name) || !slices.Contains(k.parts, p.name) {
 			continue
@@ -94,32 +95,45 @@ func (m *bench) await(deliveries int64) (loadgen.Report, error) {
 }
 
 // cost is the processor time of each of the server's processes.
-type cost []time.Duration
+type cost struct {
+	procs []*process
+	times []time.Duration
+}
 
-// tabs is that of the process which holds the tabs.
-func (c cost) tabs() time.Duration { return c[0] }
+// tabs is that of the processes which hold the tabs.
+func (c *cost) tabs() time.Duration { return c.of(c.procs[0].name) }
 
-func (c cost) house() (sum time.Duration) {
-	for _, d := range c {
+// of is that of the processes with a name.
+func (c *cost) of(name string) (sum time.Duration) {
+	for i, p := range c.procs {
+		if p.name == name {
+			sum += c.times[i]
+		}
+	}
+	return sum
+}
+
+func (c *cost) house() (sum time.Duration) {
+	for _, d := range c.times {
 		sum += d
 	}
 	return sum
 }
 
-func (m *bench) spent() (cost, error) {
-	var c cost
-	for _, p := range m.s.procs {
+func (m *bench) spent() (*cost, error) {
+	c := &cost{procs: m.s.procs}
+	for _, p := range c.procs {
 		t, err := p.cpu()
 		if err != nil {
 			return nil, err
 		}
-		c = append(c, t)
+		c.times = append(c.times, t)
 	}
 	return c, nil
 }
 
 // used is what the server uses while f runs.
-func (m *bench) used(f func() error) (cost, error) {
+func (m *bench) used(f func() error) (*cost, error) {
 	before, err := m.spent()
 	if err != nil {
 		return nil, err
@@ -128,10 +142,13 @@ func (m *bench) used(f func() error) (cost, error) {
 		return nil, err
 	}
 	after, err := m.spent()
-	for i := range after {
-		after[i] -= before[i]
+	if err != nil {
+		return nil, err
 	}
-	return after, err
+	for i := range after.times {
+		after.times[i] -= before.times[i]
+	}
+	return after, nil
 }
 
 func micros(d time.Duration) float64 { return float64(d) / 1e3 }

@@ -11,33 +11,40 @@ import (
 	"time"
 )
 
-// memory is what a server's process holds, in bytes.
+// memory is what a server's processes with tabs hold, in bytes.
 type memory struct {
 	Resident int64 // as the kernel counts it
 	Live     int64 // Go's heap behind a collection, and stacks; 0 where the server does not say
 	Kernel   int64 // the kernel's, for all processes of the run
 }
 
-// memoryOf takes a server's memory after a rest and two collections: the first leaves what sync.Pool still holds.
+// memoryOf takes the memory of the server's processes with tabs after a rest and two collections: the first leaves what sync.Pool
+// still holds.
 func memoryOf(ctx context.Context, s *server, rest time.Duration) (m memory, err error) {
 	if err := pause(ctx, rest/2); err != nil {
 		return m, err
 	}
 	for range 2 {
-		if s.admin == "" {
-			break
-		}
-		if m.Live, err = live(ctx, s.admin); err != nil {
-			return m, err
+		m.Live = 0
+		for _, admin := range s.admins {
+			n, err := live(ctx, admin)
+			if err != nil {
+				return m, err
+			}
+			m.Live += n
 		}
 	}
 	if err := pause(ctx, rest/2); err != nil { // the runtime gives back what it does not need, in the background
 		return m, err
 	}
-	if m.Kernel, err = kernelMemory(); err != nil {
-		return m, err
+	for _, p := range s.procs[:len(s.targets)] {
+		n, err := p.resident()
+		if err != nil {
+			return m, err
+		}
+		m.Resident += n
 	}
-	m.Resident, err = s.procs[0].resident()
+	m.Kernel, err = kernelMemory()
 	return m, err
 }
 

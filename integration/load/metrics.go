@@ -16,6 +16,7 @@ const (
 	residentTab    metric = "resident_per_tab_bytes" // slope
 	liveTab        metric = "live_per_tab_bytes"     // slope of live heap and stacks
 	kernelTab      metric = "kernel_per_tab_bytes"   // slope of the kernel's memory, both ends of the socket
+	kernelSocket   metric = "kernel_socket_bytes"    // objects of one end
 	handshakeCPU   metric = "handshake_cpu_us"       //
 	handshakes     metric = "handshakes_per_s"       //
 	idleCPU        metric = "idle_cpu_percent"       // of a core
@@ -32,6 +33,11 @@ const (
 	oneRate        metric = "one_events_per_s"       // saturated
 	oneCPU         metric = "one_cpu_us"             // per delivery
 	oneHouse       metric = "one_house_cpu_us"       // per event
+	oneFanout      metric = "one_fanout_cpu_us"      // per event, the process with the role fanout
+	oneNATS        metric = "one_nats_cpu_us"        // per event
+	nobodyNATS     metric = "nobody_nats_cpu_us"     // per event, publish and fanout included
+	followerNATS   metric = "follower_nats_cpu_us"   // per event and gateway
+	recordBytes    metric = "record_bytes"           // in the log
 	fewOneCPU      metric = "few_one_cpu_us"         // per delivery, few tabs
 	backlogCPU     metric = "backlog_cpu_us"         // per delivery
 	backlogRate    metric = "backlog_events_per_s"   //

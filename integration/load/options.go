@@ -26,6 +26,7 @@ type options struct {
 	users     int
 	procs     int // load generator processes
 	connect   int // handshakes per second
+	gateways  int // processes that share the tabs, in a table of their own; 0: the table
 	pairs     int // times that each server is measured
 	rate      int // one-user events per second, paced
 	seconds   int // for so long
@@ -55,6 +56,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.users, "users", 0, "distinct users; 0: one for each 1.3 tabs")
 	f.IntVar(&o.procs, "procs", 2, "processes that hold the tabs")
 	f.IntVar(&o.connect, "connect", 4_000, "handshakes begun per second, at most")
+	f.IntVar(&o.gateways, "gateways", 0, "measure so many gateways that share one NATS, with -tabs over all of them, for their own table")
 	f.IntVar(&o.pairs, "pairs", 3, "times that each server is measured, in turn")
 	f.IntVar(&o.rate, "rate", 5_000, "one-user events per second, paced")
 	f.IntVar(&o.seconds, "seconds", 5, "seconds of paced events; with -target and without -nats: of listening")
@@ -81,8 +83,28 @@ func parseOptions(args []string) (*options, error) {
 	}
 	var unknownKind, unknownPart error
 	o.only, unknownKind = selected("only", *only, kindNames())
+	if o.gateways > 0 {
+		o.only = []string{"gateways"}
+		o.forGateways(f)
+	}
 	o.parts, unknownPart = selected("parts", *some, partNames())
 	return o, errors.Join(unknownKind, unknownPart, o.validate())
+}
+
+// forGateways sets what is not given: many tabs make each measurement longer, and each gateway reads every event.
+func (o *options) forGateways(f *flag.FlagSet) {
+	for _, d := range []struct {
+		name  string
+		v     *int
+		value int
+	}{
+		{"procs", &o.procs, max(2, (o.tabs+maxTabsOfProcess-1)/maxTabsOfProcess)}, {"pairs", &o.pairs, 1},
+		{"rate", &o.rate, 1000}, {"burst", &o.burst, 20_000},
+	} {
+		if !given(f, d.name) {
+			*d.v = d.value
+		}
+	}
 }
 
 // wholeTable is where a whole run puts its table.
@@ -100,7 +122,7 @@ func (o *options) validate() error {
 		v, min, max int
 	}{
 		{"tabs", o.tabs, 2, 1_000_000}, {"low", o.low, 1, o.tabs - 1}, {"few", o.few, 1, o.tabs}, {"single", o.single, 1, 1_000_000}, {"users", o.users, 1, o.tabs}, {"procs", o.procs, 1, 64},
-		{"connect", o.connect, 1, 100_000}, {"pairs", o.pairs, 1, 50}, {"rate", o.rate, 1, 1_000_000}, {"seconds", o.seconds, 1, 3600},
+		{"connect", o.connect, 1, 100_000}, {"pairs", o.pairs, 1, 50}, {"gateways", o.gateways, 0, 64}, {"rate", o.rate, 1, 1_000_000}, {"seconds", o.seconds, 1, 3600},
 		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"missed", o.missed, 1, 1000}, {"bytes", o.bytes, minBody, 65_536},
 	} {
 		if o.target != "" && (n.name == "low" || n.name == "few") {
@@ -113,7 +135,10 @@ func (o *options) validate() error {
 	if o.target == "" && (o.secret != "" || o.nats != "") {
 		errs = append(errs, errors.New("-secret and -nats go with -target: the table starts servers of its own"))
 	}
-	if perProcess := o.tabs / max(o.procs, 1); perProcess > maxTabsOfProcess {
+	if o.gateways > 0 && (o.target != "" || (o.tabs+o.gateways-1)/o.gateways > maxTabsOfProcess) {
+		errs = append(errs, fmt.Errorf("-gateways %d is for a table of its own, with at most %d tabs for each of them", o.gateways, maxTabsOfProcess))
+	}
+	if perProcess := (o.tabs + o.procs - 1) / max(o.procs, 1); perProcess > maxTabsOfProcess {
 		errs = append(errs, fmt.Errorf("%d tabs in each of %d processes: most machines allow 20,000 open files, so give more -procs", perProcess, o.procs))
 	}
 	return errors.Join(errs...)
@@ -139,8 +164,8 @@ func (o *options) command() string {
 }
 
 // generators are the settings of the processes that hold the tabs.
-func (o *options) generators(target, subprotocol, secret string) loadgen.Config {
-	return loadgen.Config{Target: target, Subprotocol: subprotocol, Secret: secret, Users: o.users, Rate: o.connect}
+func (o *options) generators(targets []string, subprotocol, secret string) loadgen.Config {
+	return loadgen.Config{Targets: targets, Subprotocol: subprotocol, Secret: secret, Users: o.users, Rate: o.connect}
 }
 
 // partHelp lists the parts for -h.

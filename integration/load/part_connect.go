@@ -32,8 +32,11 @@ func (m *bench) connect(ctx context.Context) error {
 	}
 	m.r.Values[resident] = float64(after.Resident)
 	m.r.Values[residentTab] = float64(after.Resident-before.Resident) / more
+	if size, err := socketObjects(); err == nil { // only root may read it
+		m.r.Values[kernelSocket] = float64(size)
+	}
 	m.r.Values[kernelTab] = float64(after.Kernel-before.Kernel) / more
-	if m.s.admin != "" {
+	if len(m.s.admins) > 0 {
 		m.r.Values[liveTab] = float64(after.Live-before.Live) / more
 	}
 	return m.warm(m.tabs)

@@ -109,12 +109,16 @@ func (m *bench) one(ctx context.Context) error {
 	m.r.Values[oneRate] = float64(m.o.burst) / r.took.Seconds()
 	m.r.Values[oneCPU] = micros(r.used.tabs()) / float64(r.Deliveries)
 	m.r.Values[oneHouse] = micros(r.used.house()) / float64(m.o.burst)
+	if d := r.used.of("fanout"); d > 0 {
+		m.r.Values[oneFanout] = micros(d) / float64(m.o.burst)
+		m.r.Values[oneNATS] = micros(r.used.of("nats")) / float64(m.o.burst)
+	}
 	return nil
 }
 
 type saturated struct {
 	loadgen.Report
-	used cost
+	used *cost
 	took time.Duration // from the first publish until the last was read
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sys/unix"
 )
 
@@ -68,10 +69,44 @@ func (m *bench) pileUp(ctx context.Context, events int) (tabs int64, err error) 
 
 // nobody publishes events whose users have no tab here: every gateway reads the whole log, and that is what it costs.
 func (m *bench) nobody(ctx context.Context) error {
-	if err := m.fleet.Reset(); err != nil {
+	used, err := m.unconcerning(ctx)
+	if err != nil {
 		return err
 	}
-	used, err := m.used(func() error {
+	m.r.Values[nobodyCPU] = micros(used.tabs()) / float64(m.o.burst*len(m.s.targets))
+	m.r.Values[nobodyNATS] = micros(used.of("nats")) / float64(m.o.burst)
+	m.r.Values[recordBytes], err = m.bytesOfRecord(ctx)
+	return err
+}
+
+// moreFollowers is how many gateways are added to see what each costs.
+const moreFollowers = 4
+
+// followers adds gateways without tabs, and takes what NATS needs for each more than before.
+func (m *bench) followers(ctx context.Context) error {
+	before, err := m.unconcerning(ctx)
+	if err != nil {
+		return err
+	}
+	for range moreFollowers {
+		if _, err := m.s.startGateway(ctx, m.b); err != nil {
+			return err
+		}
+	}
+	after, err := m.unconcerning(ctx)
+	if err != nil {
+		return err
+	}
+	m.r.Values[followerNATS] = micros(after.of("nats")-before.of("nats")) / float64(m.o.burst*moreFollowers)
+	return nil
+}
+
+// unconcerning publishes events that concern nobody, and waits until a gateway has read them all.
+func (m *bench) unconcerning(ctx context.Context) (*cost, error) {
+	if err := m.fleet.Reset(); err != nil {
+		return nil, err
+	}
+	return m.used(func() error {
 		before, err := m.logLength(ctx)
 		if err != nil {
 			return err
@@ -93,22 +128,31 @@ func (m *bench) nobody(ctx context.Context) error {
 		_, err = m.await(m.s.events.tabsOf(0))
 		return err
 	})
+}
+
+// bytesOfRecord is what a record of a one-user event takes in the log.
+func (m *bench) bytesOfRecord(ctx context.Context) (float64, error) {
+	s, err := m.log(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	m.r.Values[nobodyCPU] = micros(used.tabs()) / float64(m.o.burst)
-	return nil
+	return float64(s.Bytes) / float64(max(s.Msgs, 1)), nil
 }
 
 // logLength is the sequence of the last record.
 func (m *bench) logLength(ctx context.Context) (uint64, error) {
+	s, err := m.log(ctx)
+	return s.LastSeq, err
+}
+
+func (m *bench) log(ctx context.Context) (jetstream.StreamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
 	s, err := m.s.events.sink.(*streamSink).js.Stream(ctx, "LOG_0")
 	if err != nil {
-		return 0, fmt.Errorf("the log: %w", err)
+		return jetstream.StreamState{}, fmt.Errorf("the log: %w", err)
 	}
-	return s.CachedInfo().State.LastSeq, nil
+	return s.CachedInfo().State, nil
 }
 
 // logged waits until the log has a record.

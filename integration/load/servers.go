@@ -13,17 +13,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// server is one thing to measure. Its first process is the one that holds the tabs; the others are what it needs to do so.
+// server is one thing to measure. Its first process holds the tabs, with those of the same name; the others are what it needs to do
+// so.
 type server struct {
-	target      string // ws://…
+	targets     []string // ws://…
 	subprotocol string
 	secret      string
-	admin       string // host:port of pprof; empty: it has none
-	nats        string // nats://…; empty: it has none
+	admins      []string // host:port of pprof of each process with tabs; empty: they have none
+	nats        string   // nats://…; empty: it has none
 	procs       []*process
 	events      *events
 	dir         string
@@ -64,7 +66,7 @@ func startFloor(ctx context.Context, b *builder) (s *server, err error) {
 		return nil, err
 	}
 	s.procs = []*process{p}
-	s.target = "ws://" + p.address("browsers") + "/ws"
+	s.targets = []string{"ws://" + p.address("browsers") + "/ws"}
 	s.events = newEvents(newFloorSink(orders, b.o.users), b.o.users)
 	return s, nil
 }
@@ -89,12 +91,20 @@ func startTidings(ctx context.Context, b *builder) (s *server, err error) {
 	if err := s.startFanout(ctx, b); err != nil {
 		return nil, err
 	}
-	gate, err := s.startGateway(ctx, b)
-	if err != nil {
+	return s, s.startGateways(ctx, b, 1)
+}
+
+// startSeveral starts as many gateways as were asked for, with one NATS and one fanout.
+func startSeveral(ctx context.Context, b *builder) (s *server, err error) {
+	s = &server{subprotocol: "tidings.v1", secret: secret()}
+	defer s.stopOn(&err)
+	if err := s.startNATS(ctx, b); err != nil {
 		return nil, err
 	}
-	s.procs = []*process{gate, s.procs[1], s.procs[0]}
-	return s, s.stream(ctx, b, gate)
+	if err := s.startFanout(ctx, b); err != nil {
+		return nil, err
+	}
+	return s, s.startGateways(ctx, b, b.o.gateways)
 }
 
 // startSingle starts the whole house as one process, as a first user has it.
@@ -114,7 +124,11 @@ func startSingle(ctx context.Context, b *builder) (s *server, err error) {
 		return nil, err
 	}
 	s.procs, s.nats = []*process{p}, p.address("nats")
-	return s, s.stream(ctx, b, p)
+	s.holds(p)
+	if err := ready(ctx, p); err != nil {
+		return nil, err
+	}
+	return s, s.stream(b)
 }
 
 // role is a process of the product, without settings that somebody has in the environment.
@@ -144,26 +158,38 @@ func (s *server) startFanout(ctx context.Context, b *builder) error {
 	if err != nil {
 		return err
 	}
-	s.procs = append(s.procs, p)
+	s.procs = slices.Insert(s.procs, 0, p) // before NATS, which it needs
 	return ready(ctx, p)
 }
 
-// startGateway starts one more gateway, which s stops with the rest.
+// startGateways starts gateways, puts them before the processes they need, and connects the publisher when they are ready.
+func (s *server) startGateways(ctx context.Context, b *builder, n int) error {
+	for range n {
+		p, err := s.startGateway(ctx, b)
+		if err != nil {
+			return err
+		}
+		s.holds(p)
+	}
+	return s.stream(b)
+}
+
 func (s *server) startGateway(ctx context.Context, b *builder) (*process, error) {
 	p, err := startProcess(ctx, "gateway", s.role(ctx, b, "gateway", append(s.gateway(b), "TIDINGS_NATS_URL="+s.nats)...), "admin", "browsers")
 	if err != nil {
 		return nil, err
 	}
-	s.procs = append(s.procs, p)
-	return p, nil
+	s.procs = slices.Insert(s.procs, len(s.targets), p)
+	return p, ready(ctx, p)
 }
 
-// stream connects the publisher, when the process with the tabs is ready.
-func (s *server) stream(ctx context.Context, b *builder, p *process) error {
-	s.admin, s.target = p.address("admin"), "ws://"+p.address("browsers")+"/ws"
-	if err := ready(ctx, p); err != nil {
-		return err
-	}
+// holds says that a process has tabs.
+func (s *server) holds(p *process) {
+	s.targets, s.admins = append(s.targets, "ws://"+p.address("browsers")+"/ws"), append(s.admins, p.address("admin"))
+}
+
+// stream connects the publisher.
+func (s *server) stream(b *builder) error {
 	sink, err := newStreamSink(s.nats, b.o.bytes)
 	if err != nil {
 		return err
@@ -184,7 +210,7 @@ func startPlain(ctx context.Context, b *builder) (s *server, err error) {
 		return nil, err
 	}
 	s.procs = []*process{p, s.procs[0]}
-	s.admin, s.target = p.address("admin"), "ws://"+p.address("browsers")+"/ws"
+	s.holds(p)
 	sink, err := newCoreSink(s.nats, b.o.bytes)
 	if err != nil {
 		return nil, err

@@ -3,10 +3,7 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 )
@@ -23,6 +20,7 @@ var rows = []row{
 	{residentTab, "memory per idle tab (slope), resident", "%.0f B", "a tab"},
 	{liveTab, "— live heap and stacks", "%.0f B", "live"},
 	{kernelTab, "— the kernel's, both ends of the socket", "%.0f B", ""},
+	{kernelSocket, "— the kernel's objects of one end", "%.0f B", ""},
 	{resident, "the whole process with all tabs idle, resident", "%.1f MiB", ""},
 	{handshakeCPU, "CPU per handshake", "%.0f µs", "handshake"},
 	{idleCPU, "idle with heartbeats: CPU, of a core", "%.2f %%", "idle"},
@@ -36,9 +34,14 @@ var rows = []row{
 	{fewOneCPU, "— with few tabs", "%.2f µs", ""},
 	{oneRate, "— events per second", "%.0f", "a second"},
 	{oneHouse, "— CPU per event of all processes, NATS included", "%.1f µs", ""},
+	{oneFanout, "— CPU per event of the fanout role", "%.1f µs", ""},
+	{oneNATS, "— CPU per event of NATS", "%.1f µs", ""},
 	{backlogCPU, "one-user events that wait in the log: CPU per delivery", "%.2f µs", "from the log"},
 	{backlogRate, "— events per second", "%.0f", ""},
-	{nobodyCPU, "events for nobody here: CPU per event", "%.2f µs", "for nobody"},
+	{nobodyCPU, "events for nobody here: CPU per event and gateway", "%.2f µs", "for nobody"},
+	{nobodyNATS, "— CPU per event of NATS", "%.1f µs", ""},
+	{followerNATS, "— and for each further gateway", "%.2f µs", ""},
+	{recordBytes, "— bytes of each in the log", "%.0f B", ""},
 	{pacedP50, "one-user events, paced: p50 from publish to frame read", "%.2f ms", "p50"},
 	{pacedP99, "— p99", "%.2f ms", "p99"},
 	{pacedCPU, "— CPU per delivery", "%.2f µs", "paced"},
@@ -60,11 +63,20 @@ func (w *row) unit() float64 {
 func table(m machine, o *options, all []pair) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s · %d cores shared by servers, tabs and publisher · %s · %s · %s · commit %s · %s\n\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Commit, m.Date)
-	fmt.Fprintf(&b, "`%s`: %d tabs of %d users in %d processes (%d in one process with all roles), memory is the slope from %d; few are %d; %d events/s paced for %d s, "+
-		"%d saturated, %d to all; %d bytes of data. Medians of %d measurements of each server, in turn, the floor before and after (least–most); "+
-		"× floor is the median of the ratios within each turn.\n\n",
-		m.Command, o.tabs, o.users, o.procs, min(o.single, o.tabs), o.low, o.few, o.rate, o.seconds, o.burst, o.all, o.bytes, o.pairs)
-	b.WriteString(measuredTable(o, all))
+	fmt.Fprintf(&b, "`%s`: %d tabs of %d users in %d processes", m.Command, o.tabs, o.users, o.procs)
+	if o.gateways > 0 {
+		fmt.Fprintf(&b, ", on %d gateways with one NATS and one fanout", o.gateways)
+	} else {
+		fmt.Fprintf(&b, " (%d in one process with all roles; few are %d)", min(o.single, o.tabs), o.few)
+	}
+	fmt.Fprintf(&b, "; memory is the slope from %d; %d events/s paced for %d s, %d saturated, %d to all; %d bytes of data.", o.low, o.rate, o.seconds, o.burst, o.all, o.bytes)
+	if o.pairs > 1 {
+		fmt.Fprintf(&b, " Medians of %d turns (least–most).", o.pairs)
+	}
+	if slices.Contains(o.only, "floor") {
+		b.WriteString(" The floor is measured before and after the others; × floor is the median of the ratios within each turn.")
+	}
+	b.WriteString("\n\n" + measuredTable(o, all))
 	if text := goalTable(all); text != "" {
 		b.WriteString("\n" + text)
 	}
@@ -141,23 +153,4 @@ func ratio(all []pair, kind string, m metric) string {
 		return ""
 	}
 	return fmt.Sprintf("%.2f", median(v))
-}
-
-const (
-	tableBegin = "<!-- measured -->\n"
-	tableEnd   = "<!-- /measured -->\n"
-)
-
-// replaceTable puts text between the markers of a file.
-func replaceTable(file, text string) error {
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("the file for the table (run from the repository's root, or give -readme): %w", err)
-	}
-	before, rest, begun := bytes.Cut(old, []byte(tableBegin))
-	_, after, ended := bytes.Cut(rest, []byte(tableEnd))
-	if !begun || !ended {
-		return errors.New(file + " has no " + strings.TrimSpace(tableBegin) + " and " + strings.TrimSpace(tableEnd) + " to put the table between")
-	}
-	return os.WriteFile(file, slices.Concat(before, []byte(tableBegin+"\n"+text+"\n"+tableEnd), after), 0o644)
 }

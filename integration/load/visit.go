@@ -21,7 +21,7 @@ func visit(ctx context.Context, o *options) (err error) {
 	if u.Path == "" {
 		u.Path = "/ws"
 	}
-	fleet, err := loadgen.Start(ctx, o.generators(u.String(), "tidings.v1", o.secret), o.procs, tabsProcess)
+	fleet, err := loadgen.Start(ctx, o.generators([]string{u.String()}, "tidings.v1", o.secret), o.procs, tabsProcess)
 	if err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func (g *generator) drop() {
 		if t := &g.tabs[fd]; t.state == opened {
 			g.away = append(g.away, away{t.user, t.cursor})
 			g.tabs[fd] = tab{}
-			unix.Close(fd)
+			reset(fd)
 			g.report.Open--
 			g.begun--
 		}
@@ -230,7 +230,7 @@ func (g *generator) begin() {
 func (g *generator) closeAll() {
 	for fd := range g.tabs {
 		if g.tabs[fd].state != absent {
-			unix.Close(fd)
+			reset(fd)
 		}
 	}
 }

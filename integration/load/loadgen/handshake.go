@@ -32,7 +32,7 @@ type handshake struct {
 }
 
 func newHandshake(c *Config) (*handshake, error) {
-	u, err := url.Parse(c.Target)
+	u, err := url.Parse(c.target())
 	if err != nil {
 		return nil, err
 	}

@@ -10,29 +10,42 @@ import (
 
 // Config is what the processes of a Fleet are told when they start.
 type Config struct {
-	Target      string // ws://host:port/path; a query is kept
-	Subprotocol string // offered in the handshake; with one, a tab is open when its first text frame has come
-	Secret      string // signs HS256 tokens; empty: the user goes into the query
-	Users       int    // distinct users, over all processes; tab i is user i modulo Users
-	Rate        int    // handshakes per second, over all processes
-	Index, Of   int    // which process this is, of how many; set by Start
+	Targets     []string // ws://host:port/path; a query is kept. Process i has the i-th, and begins anew behind the last
+	Subprotocol string   // offered in the handshake; with one, a tab is open when its first text frame has come
+	Secret      string   // signs HS256 tokens; empty: the user goes into the query
+	Users       int      // distinct users, over all processes; tab i is user i modulo Users
+	Rate        int      // handshakes per second, over all processes
+	Index, Of   int      // which process this is, of how many; set by Start
 }
 
 // Validate tells what is wrong with c.
 func (c *Config) Validate() error {
-	u, err := url.Parse(c.Target)
-	switch {
-	case err != nil || u.Host == "":
-		return fmt.Errorf("target %q is not an address, want one like ws://127.0.0.1:8080/ws", c.Target)
-	case u.Scheme != "ws":
-		return fmt.Errorf("target %q is not ws://: the tabs of this tool speak no TLS; measure behind the ingress", c.Target)
-	case strings.ContainsAny(u.RequestURI(), " \r\n"):
-		return fmt.Errorf("target %q has white space in its path", c.Target)
-	case c.Users < 1 || c.Rate < 1 || c.Of < 1:
-		return errors.New("users, rate and the number of processes are at least 1")
+	if c.Users < 1 || c.Rate < 1 || c.Of < 1 || len(c.Targets) < 1 {
+		return errors.New("users, rate, targets and the number of processes are at least 1")
+	}
+	for _, t := range c.Targets {
+		if err := validTarget(t); err != nil {
+			return err
+		}
 	}
 	return nil
 }
+
+func validTarget(target string) error {
+	u, err := url.Parse(target)
+	switch {
+	case err != nil || u.Host == "":
+		return fmt.Errorf("target %q is not an address, want one like ws://127.0.0.1:8080/ws", target)
+	case u.Scheme != "ws":
+		return fmt.Errorf("target %q is not ws://: the tabs of this tool speak no TLS; measure behind the ingress", target)
+	case strings.ContainsAny(u.RequestURI(), " \r\n"):
+		return fmt.Errorf("target %q has white space in its path", target)
+	}
+	return nil
+}
+
+// target is the one of this process.
+func (c *Config) target() string { return c.Targets[c.Index%len(c.Targets)] }
 
 // User is the ID of a user by number, as long as a UUID.
 func User(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }

@@ -131,7 +131,7 @@ func TestDeliveriesAreCountedAndTimed(t *testing.T) {
 				c.write(conn, bytes.Join([][]byte{text(welcome), text(sent), text(`{"cursor":"0.1.2"}`), text(sent), text(`{"type":"reset"}`)}, nil))
 				untilClosed(conn)
 			}))
-			d := drive(t, Config{Target: target, Subprotocol: "tidings.v1"})
+			d := drive(t, Config{Targets: []string{target}, Subprotocol: "tidings.v1"})
 			if r := d.ask(command{Do: "open", Tabs: 5, Within: 10 * time.Second}); r.Open != 5 || r.Failed != 0 {
 				t.Fatalf("got %+v, want 5 open", r)
 			}
@@ -163,7 +163,7 @@ func TestOpenGoesOnWhereItStopped(t *testing.T) {
 			untilClosed(c)
 		}
 	})
-	d := drive(t, Config{Target: target, Users: 2})
+	d := drive(t, Config{Targets: []string{target}, Users: 2})
 	for _, n := range []int{2, 6} {
 		if r := d.ask(command{Do: "open", Tabs: n, Within: 10 * time.Second}); r.Open != n {
 			t.Fatalf("got %+v, want %d open", r, n)
@@ -199,7 +199,7 @@ func TestDroppedTabsComeBackWithTheirCursors(t *testing.T) {
 		}
 		untilClosed(c)
 	})
-	d := drive(t, Config{Target: target, Subprotocol: "tidings.v1", Users: 3})
+	d := drive(t, Config{Targets: []string{target}, Subprotocol: "tidings.v1", Users: 3})
 	d.ask(command{Do: "open", Tabs: 4, Within: 10 * time.Second})
 	d.until(func(r Report) bool { return r.Deliveries == 4 })
 	if r := d.ask(command{Do: "drop"}); r.Open != 0 || r.Failed != 0 {
@@ -236,7 +236,7 @@ func TestPingsAreAnswered(t *testing.T) {
 		}
 		untilClosed(c)
 	}))
-	drive(t, Config{Target: target, Subprotocol: "tidings.v1"}).ask(command{Do: "open", Tabs: 1, Within: 10 * time.Second})
+	drive(t, Config{Targets: []string{target}, Subprotocol: "tidings.v1"}).ask(command{Do: "open", Tabs: 1, Within: 10 * time.Second})
 	select {
 	case f := <-got:
 		if f.Header.OpCode != ws.OpPong || string(f.Payload) != "still there?" {
@@ -270,7 +270,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 		}, "Sec-WebSocket-Accept"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := drive(t, Config{Target: serverOf(t, c.f), Subprotocol: "tidings.v1"})
+			d := drive(t, Config{Targets: []string{serverOf(t, c.f)}, Subprotocol: "tidings.v1"})
 			r := d.ask(command{Do: "open", Tabs: 1, Within: time.Second})
 			if r.Open != 0 || r.Failed != 1 || !strings.Contains(r.Error, c.want) {
 				t.Errorf("got %+v, want one failure that says %q", r, c.want)
@@ -283,7 +283,7 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		d := drive(t, Config{Target: "ws://" + l.Addr().String()})
+		d := drive(t, Config{Targets: []string{"ws://" + l.Addr().String()}})
 		if r := d.ask(command{Do: "open", Tabs: 1, Within: time.Second}); r.Failed != 1 || !strings.Contains(r.Error, "refused") {
 			t.Errorf("got %+v, want a refused connection", r)
 		}

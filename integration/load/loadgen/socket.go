@@ -23,9 +23,6 @@ func connect(to unix.Sockaddr, from *unix.SockaddrInet4) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // only pongs are sent
-	// Closing resets, so that ten thousands of ports need not rest.
-	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	if from != nil {
 		// The port is chosen when the other end is known; before that, one address would have 28,000 ports for everybody.
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
@@ -41,6 +38,12 @@ func connect(to unix.Sockaddr, from *unix.SockaddrInet4) (fd int, err error) {
 		return -1, fmt.Errorf("connect: %w", err)
 	}
 	return fd, nil
+}
+
+// reset closes without a farewell, so that ten thousands of ports need not rest.
+func reset(fd int) {
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.Close(fd)
 }
 
 // connected tells how a connection attempt ended.

@@ -184,7 +184,7 @@ func (g *generator) fail(fd int, err error) {
 		g.opening--
 	}
 	g.tabs[fd] = tab{}
-	unix.Close(fd)
+	reset(fd)
 	g.failed(err)
 }
 

@@ -137,19 +137,21 @@ func FuzzCutFrame(f *testing.F) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	good := Config{Target: "ws://127.0.0.1:8080/ws", Users: 1, Rate: 1, Of: 1}
+	good := Config{Targets: []string{"ws://127.0.0.1:8080/ws"}, Users: 1, Rate: 1, Of: 1}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Config){
-		"TLS":        func(c *Config) { c.Target = "wss://example.com/ws" },
-		"no host":    func(c *Config) { c.Target = "/ws" },
-		"nonsense":   func(c *Config) { c.Target = "ws://[" },
+		"TLS":        func(c *Config) { c.Targets = append(c.Targets, "wss://example.com/ws") },
+		"no host":    func(c *Config) { c.Targets = append(c.Targets, "/ws") },
+		"nonsense":   func(c *Config) { c.Targets = append(c.Targets, "ws://[") },
+		"no target":  func(c *Config) { c.Targets = nil },
 		"no users":   func(c *Config) { c.Users = 0 },
 		"no rate":    func(c *Config) { c.Rate = 0 },
 		"no process": func(c *Config) { c.Of = 0 },
 	} {
 		bad := good
+		bad.Targets = slices.Clone(good.Targets)
 		change(&bad)
 		if err := bad.Validate(); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -167,7 +169,7 @@ func TestRequest(t *testing.T) {
 		{"a cursor", "ws://h:1/ws", "secret", "0.a+.7", "GET /ws?cursor=0.a%2B.7 HTTP/1.1\r\n"},
 		{"all of it", "ws://h:1/ws?x=1", "", "0.1.7", "GET /ws?x=1&user=" + user + "&cursor=0.1.7 HTTP/1.1\r\n"},
 	} {
-		h, err := newHandshake(&Config{Target: c.target, Secret: c.secret, Subprotocol: "tidings.v1"})
+		h, err := newHandshake(&Config{Targets: []string{c.target}, Secret: c.secret, Subprotocol: "tidings.v1"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,12 +36,14 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "name a user: /ws?user=alice", http.StatusBadRequest)
 		return
 	}
+	c := &conn{hub: h, user: user, send: make(chan []byte, 256)}
+	h.add(c) // before the answer: who has it misses nothing
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
+		h.remove(c)
 		return // it has answered
 	}
-	c := &conn{hub: h, user: user, ws: ws, send: make(chan []byte, 256)}
-	h.add(c)
+	c.ws = ws
 	go c.writePump()
 	go c.readPump()
 }
