@@ -47,8 +47,8 @@ func newBench(t testing.TB, settings func(*Config)) *bench {
 	b.shard.restart(1, 0, mark{})
 	b.shard.open()
 	g.shards.Store(&[]*shard{b.shard})
-	l.feeds = g.positions(nil)
-	l.drain()
+	l.feeds = g.positions(nil, nil)
+	b.drain()
 	return b
 }
 
@@ -59,13 +59,13 @@ func (b *bench) session(user string, groups ...string) (s *Session, browser int)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c, err := b.loop.adopt(fds[0])
+	t, err := b.loop.adopt(fds[0])
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.loop.begin(fds[0], c.gen, upgrade{user: user, groups: groups}, nil)
+	b.loop.begin(fds[0], t, upgrade{user: user, groups: groups}, nil)
 	b.t.Cleanup(func() { netpoll.Close(fds[1]) })
-	return b.loop.slots[fds[0]].session, fds[1]
+	return b.loop.slots[t.Slot].session, fds[1]
 }
 
 // say appends a Record for these users to the shard, and hands it to the loop.
@@ -78,7 +78,7 @@ func (b *bench) tell(r wire.Record) {
 	b.t.Helper()
 	b.seq++
 	b.shard.append([]incoming{b.incoming(b.seq, r)})
-	b.loop.drain()
+	b.drain()
 }
 
 func (b *bench) incoming(seq uint64, r wire.Record) incoming {
@@ -93,6 +93,14 @@ func (b *bench) incoming(seq uint64, r wire.Record) incoming {
 		b.t.Fatal(err)
 	}
 	return incoming{seq: seq, part: mixed, view: v}
+}
+
+// drain makes all deliveries and calls that wait.
+func (b *bench) drain() {
+	b.loop.runCalls()
+	for !b.loop.drain(1 << 20) {
+	}
+	b.loop.tally.flush(b.gate.metrics)
 }
 
 // later turns the loop n seconds further.
@@ -114,7 +122,7 @@ func (b *bench) turn() {
 		for i := range b.loop.events {
 			b.loop.event(&b.loop.events[i])
 		}
-		b.loop.drain()
+		b.drain()
 		for _, s := range b.loop.swapBusy() {
 			if s.state == joining && s.out == nil {
 				s.step()

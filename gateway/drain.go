@@ -37,14 +37,7 @@ func (l *loop) leave() {
 	if !l.paused {
 		l.poller.Remove(l.listener)
 	}
-	for i := range l.slots {
-		switch c := &l.slots[i]; {
-		case c.greet != nil:
-			c.greet.close()
-		case c.session != nil:
-			c.session.drain()
-		}
-	}
+	l.each((*Session).drain, (*greeting).close)
 }
 
 func (s *Session) drain() {

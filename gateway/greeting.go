@@ -16,7 +16,7 @@ import (
 type greeting struct {
 	loop  *loop
 	fd    int
-	gen   uint32
+	tag   netpoll.Tag
 	buf   []byte
 	due   uint32
 	leave bool // it was refused; what still comes is thrown away
@@ -26,15 +26,15 @@ type greeting struct {
 const maxRequest = 16 << 10
 
 func (l *loop) greet(fd int) {
-	c, err := l.adopt(fd)
+	t, err := l.adopt(fd)
 	if err != nil {
 		l.gate.log.Error("cannot watch a connection", "error", err)
 		netpoll.Close(fd)
 		return
 	}
-	g := &greeting{loop: l, fd: fd, gen: c.gen, due: l.sec + l.gate.handshakeSeconds}
-	c.greet = g
-	l.wheel.add(g.due, int32(fd), g.gen)
+	g := &greeting{loop: l, fd: fd, tag: t, due: l.sec + l.gate.handshakeSeconds}
+	l.greets[t.Slot] = g
+	l.wheel.add(g.due, t)
 }
 
 // check is the wheel's reminder.
@@ -46,11 +46,11 @@ func (g *greeting) check() {
 		g.close()
 		return
 	}
-	g.loop.wheel.add(g.due, int32(g.fd), g.gen)
+	g.loop.wheel.add(g.due, g.tag)
 }
 
 func (g *greeting) close() {
-	g.loop.release(g.fd)
+	g.loop.release(g.fd, g.tag.Slot)
 	netpoll.Close(g.fd)
 }
 
@@ -104,16 +104,16 @@ func (g *greeting) upgrade(b []byte, end int) {
 		netpoll.Write(g.fd, ref.append(nil)) // it fits into an empty buffer
 		netpoll.CloseWrite(g.fd)
 		g.leave, g.buf, g.due = true, nil, g.loop.sec+closeSeconds
-		g.loop.wheel.add(g.due, int32(g.fd), g.gen)
+		g.loop.wheel.add(g.due, g.tag)
 		return
 	}
-	g.loop.begin(g.fd, g.gen, up, b[end:])
+	g.loop.begin(g.fd, g.tag, up, b[end:])
 }
 
 // handOn gives the connection to net/http, with what was read of it.
 func (g *greeting) handOn(b []byte) {
 	g.loop.poller.Remove(g.fd)
-	g.loop.release(g.fd)
+	g.loop.release(g.fd, g.tag.Slot)
 	conn, err := netpoll.Conn(g.fd)
 	if err != nil {
 		g.loop.gate.log.Warn("cannot serve a connection", "error", err)
@@ -126,10 +126,12 @@ func (g *greeting) handOn(b []byte) {
 
 // begin makes a session of an upgraded connection, which is in its slot already. rest is what the browser sent behind its
 // handshake: RFC 6455, 4.1, lets it only after ours, but one segment can hold both where a proxy answers for us.
-func (l *loop) begin(fd int, gen uint32, up upgrade, rest []byte) {
+func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 	gate := l.gate
-	s := &Session{loop: l, fd: int32(fd), gen: gen, id: gate.nextSession(), dialect: up.dialect, cursor: up.cursor, user: up.user}
-	l.slots[fd] = slot{gen: gen, session: s}
+	s := &Session{loop: l, fd: int32(fd), slot: t.Slot, id: gate.nextSession(), dialect: up.dialect, user: up.user}
+	s.setRare(rare{cursor: up.cursor})
+	l.slots[t.Slot].session = s
+	delete(l.greets, t.Slot)
 	gate.metrics.sessions.Inc()
 	netpoll.LimitUnsent(fd, unsentBytes) // a failure costs memory only
 	s.together(func() {

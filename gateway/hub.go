@@ -1,40 +1,43 @@
 package gateway
 
-import "tidings/fanout/wire"
+import (
+	"hash/maphash"
+
+	"tidings/fanout/wire"
+)
 
 // hub knows the sessions of one shard by user and by group. It is guarded by its shard's lock.
 type hub struct {
-	users  map[string]*Session // the first of a list linked by next and prev
+	seed   maphash.Seed
+	users  map[uint64]*Session // by the user's hash: the first of a list linked by next; in it another user's are possible
 	groups map[string]map[*Session]struct{}
-	all    []*Session // each knows its place
 }
 
 func newHub() hub {
-	return hub{users: map[string]*Session{}, groups: map[string]map[*Session]struct{}{}}
+	return hub{seed: maphash.MakeSeed(), users: map[uint64]*Session{}, groups: map[string]map[*Session]struct{}{}}
 }
 
 // add takes in a session, unless its user has most already.
 func (h *hub) add(s *Session, most int) bool {
-	first := h.users[s.user]
+	key := maphash.String(h.seed, s.user)
 	n := 0
-	for other := first; other != nil; other = other.next {
+	for other := h.users[key]; other != nil; other = other.next {
+		if other.user != s.user {
+			continue
+		}
 		if n++; n >= most {
 			return false
 		}
+		s.user = other.user // one copy of the name for all
 	}
-	if first != nil {
-		first.prev = s
-	}
-	s.next, s.prev = first, nil
-	h.users[s.user] = s
-	s.place = uint32(len(h.all))
-	h.all = append(h.all, s)
+	s.next = h.users[key]
+	h.users[key] = s
 	h.addGroups(s)
 	return true
 }
 
 func (h *hub) addGroups(s *Session) {
-	for _, g := range s.groups {
+	for _, g := range s.groups() {
 		members := h.groups[g]
 		if members == nil {
 			members = map[*Session]struct{}{}
@@ -45,7 +48,7 @@ func (h *hub) addGroups(s *Session) {
 }
 
 func (h *hub) removeGroups(s *Session) {
-	for _, g := range s.groups {
+	for _, g := range s.groups() {
 		delete(h.groups[g], s)
 		if len(h.groups[g]) == 0 {
 			delete(h.groups, g)
@@ -53,50 +56,50 @@ func (h *hub) removeGroups(s *Session) {
 	}
 }
 
-// remove takes s out again. It must be in.
+// remove takes s out again, if it is in.
 func (h *hub) remove(s *Session) {
+	key := maphash.String(h.seed, s.user)
+	first := h.users[key]
 	switch {
-	case s.prev != nil:
-		s.prev.next = s.next
-	case s.next != nil:
-		h.users[s.user] = s.next
+	case first == s && s.next == nil:
+		delete(h.users, key)
+	case first == s:
+		h.users[key] = s.next
 	default:
-		delete(h.users, s.user)
+		before := first
+		for before != nil && before.next != s {
+			before = before.next
+		}
+		if before == nil {
+			return
+		}
+		before.next = s.next
 	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	}
-	s.next, s.prev = nil, nil
-	last := h.all[len(h.all)-1]
-	h.all[s.place] = last
-	last.place = s.place
-	h.all[len(h.all)-1] = nil
-	h.all = h.all[:len(h.all)-1]
+	s.next = nil
 	h.removeGroups(s)
 }
 
-// each calls f for every live session that is in the audience, once.
+// each calls f for every live session that is listed, or in the group, and not excepted, once. What is for all does not go
+// by way of the hub: the loops know their sessions.
 func (h *hub) each(a *wire.Audience, f func(*Session)) {
 	switch a.Kind {
 	case wire.Users:
 		for _, u := range a.Users.All() {
-			for s := h.users[string(u)]; s != nil; s = s.next {
-				h.one(s, a, f)
+			for s := h.users[maphash.Bytes(h.seed, u)]; s != nil; s = s.next {
+				if s.user == string(u) {
+					h.one(s, a, f)
+				}
 			}
 		}
 	case wire.Group:
 		for s := range h.groups[string(a.Group)] {
 			h.one(s, a, f)
 		}
-	case wire.All:
-		for _, s := range h.all {
-			h.one(s, a, f)
-		}
 	}
 }
 
 func (h *hub) one(s *Session, a *wire.Audience, f func(*Session)) {
-	if s.live && !a.Excepts(s.user, s.groups) {
+	if s.live && !a.Excepts(s.user, s.groups()) {
 		f(s)
 	}
 }

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"bytes"
+	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 
 	"tidings/fanout/wire"
@@ -24,6 +26,16 @@ type hubModel struct {
 	most int
 }
 
+// list is every session of the hub.
+func (h *hub) list() (all []*Session) {
+	for _, s := range h.users {
+		for ; s != nil; s = s.next {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // some of a list, perhaps one of them twice.
 func (m *hubModel) some(of []string, most int) (list []string) {
 	for range m.rnd.IntN(most + 1) {
@@ -33,7 +45,7 @@ func (m *hubModel) some(of []string, most int) (list []string) {
 }
 
 func (m *hubModel) record() wire.Record {
-	r := wire.Record{Kind: wire.Kind(1 + m.rnd.IntN(3)), Notification: note(1)}
+	r := wire.Record{Kind: []wire.Kind{wire.Users, wire.Group}[m.rnd.IntN(2)], Notification: note(1)}
 	switch r.Kind {
 	case wire.Users:
 		r.Users = append(m.some(hubUsers, 3), hubUsers[m.rnd.IntN(len(hubUsers))])
@@ -50,7 +62,8 @@ func (m *hubModel) record() wire.Record {
 
 func (m *hubModel) add() {
 	m.t.Helper()
-	s := &Session{user: hubUsers[m.rnd.IntN(len(hubUsers))], groups: m.some(hubGroups, 3), live: m.rnd.IntN(4) > 0}
+	s := &Session{user: hubUsers[m.rnd.IntN(len(hubUsers))], live: m.rnd.IntN(4) > 0}
+	s.setGroups(m.some(hubGroups, 3))
 	n := 0
 	for other := range m.in {
 		if other.user == s.user {
@@ -66,10 +79,11 @@ func (m *hubModel) add() {
 
 // any is one of the sessions.
 func (m *hubModel) any() *Session {
-	if len(m.hub.all) == 0 {
+	all := m.hub.list()
+	if len(all) == 0 {
 		return nil
 	}
-	return m.hub.all[m.rnd.IntN(len(m.hub.all))]
+	return all[m.rnd.IntN(len(all))]
 }
 
 func (m *hubModel) operation() {
@@ -81,12 +95,12 @@ func (m *hubModel) operation() {
 	case n < 8:
 		m.hub.remove(s)
 		delete(m.in, s)
-		if s.next != nil || s.prev != nil {
+		if s.next != nil {
 			m.t.Fatal("a session that was removed still knows others")
 		}
 	case n < 9:
 		m.hub.removeGroups(s)
-		s.groups = m.some(hubGroups, 3)
+		s.setGroups(m.some(hubGroups, 3))
 		m.hub.addGroups(s)
 	default:
 		s.live = !s.live
@@ -96,19 +110,11 @@ func (m *hubModel) operation() {
 // check holds every list of the hub against the sessions themselves.
 func (m *hubModel) check() {
 	m.t.Helper()
-	if len(m.hub.all) != len(m.in) {
-		m.t.Fatalf("%d sessions, want %d", len(m.hub.all), len(m.in))
-	}
-	for i, s := range m.hub.all {
-		if !m.in[s] || int(s.place) != i {
-			m.t.Fatalf("place %d: session of %q, which is in: %v, knows %d", i, s.user, m.in[s], s.place)
-		}
-	}
 	n := 0
-	for user, first := range m.hub.users {
-		for s, prev := first, (*Session)(nil); s != nil; s, prev = s.next, s {
-			if n++; s.user != user || s.prev != prev || !m.in[s] || n > len(m.in) {
-				m.t.Fatalf("the list of %q is broken at a session of %q", user, s.user)
+	for key, first := range m.hub.users {
+		for s := first; s != nil; s = s.next {
+			if n++; maphash.String(m.hub.seed, s.user) != key || !m.in[s] || n > len(m.in) {
+				m.t.Fatalf("a list is broken at a session of %q", s.user)
 			}
 		}
 	}
@@ -117,7 +123,7 @@ func (m *hubModel) check() {
 	}
 	want := map[string]map[*Session]struct{}{}
 	for s := range m.in {
-		for _, g := range s.groups {
+		for _, g := range s.groups() {
 			if want[g] == nil {
 				want[g] = map[*Session]struct{}{}
 			}
@@ -129,13 +135,12 @@ func (m *hubModel) check() {
 	}
 }
 
-// concerns says it in words: listed, or in the group, or everybody; and not excepted.
+// concerns says it in words: listed, or in the group; and not excepted.
 func concerns(r *wire.Record, s *Session) bool {
-	in := r.Kind == wire.All ||
-		r.Kind == wire.Users && slices.Contains(r.Users, s.user) ||
-		r.Kind == wire.Group && slices.Contains(s.groups, r.Group)
+	in := r.Kind == wire.Users && slices.Contains(r.Users, s.user) ||
+		r.Kind == wire.Group && slices.Contains(s.groups(), r.Group)
 	return in && !slices.Contains(r.ExceptUsers, s.user) &&
-		!slices.ContainsFunc(s.groups, func(g string) bool { return slices.Contains(r.ExceptGroups, g) })
+		!slices.ContainsFunc(s.groups(), func(g string) bool { return slices.Contains(r.ExceptGroups, g) })
 }
 
 // each compares whom a Record reaches.
@@ -157,7 +162,7 @@ func (m *hubModel) each(r wire.Record) {
 			want = 1
 		}
 		if got[s] != want {
-			m.t.Fatalf("%+v reaches a session of %q in %q, live %v, %d times, want %d", r, s.user, s.groups, s.live, got[s], want)
+			m.t.Fatalf("%+v reaches a session of %q in %q, live %v, %d times, want %d", r, s.user, s.groups(), s.live, got[s], want)
 		}
 		delete(got, s)
 	}
@@ -178,7 +183,7 @@ func TestHubAgainstAList(t *testing.T) {
 		for _, s := range slices.Collect(maps.Keys(m.in)) {
 			m.hub.remove(s)
 		}
-		if n := len(m.hub.users) + len(m.hub.groups) + len(m.hub.all); n != 0 {
+		if n := len(m.hub.users) + len(m.hub.groups); n != 0 {
 			t.Fatalf("%d entries are left in an empty hub", n)
 		}
 	}
@@ -248,7 +253,8 @@ func TestHubLimitIsPerUser(t *testing.T) {
 			}
 		}
 	}
-	h.remove(h.users["alice"])
+	all := h.list()
+	h.remove(all[slices.IndexFunc(all, func(s *Session) bool { return s.user == "alice" })])
 	for _, tc := range []struct {
 		user string
 		want bool
@@ -257,7 +263,76 @@ func TestHubLimitIsPerUser(t *testing.T) {
 			t.Errorf("%s again: got %v, want %v", tc.user, got, tc.want)
 		}
 	}
-	if got := len(h.all); got != 10 {
+	if got := len(h.list()); got != 10 {
 		t.Errorf("got %d sessions, want 10", got)
+	}
+}
+
+// What is for all goes to the sessions of each loop in parts, with other work in between: every tab that was live gets it once and in
+// order, whatever comes, leaves or is told meanwhile.
+func TestToAllInParts(t *testing.T) {
+	b := newBench(t, nil)
+	tabs := map[*Session]int{}
+	for i := range 40 {
+		s, browser := b.session("user"+strconv.Itoa(i), []string{"red", "green"}[i%2])
+		read(browser)
+		tabs[s] = browser
+	}
+	excepted, silent := b.session("actor")
+	read(silent)
+	tell := func(r wire.Record) {
+		b.seq++
+		b.shard.append([]incoming{b.incoming(b.seq, r)})
+	}
+	tell(wire.Record{Kind: wire.All, ExceptUsers: []string{"actor"}, ExceptGroups: []string{"red"}, Notification: note(1)})
+	tell(wire.Record{Kind: wire.Users, Users: []string{"user39", "actor"}, Notification: note(2)})
+	tell(wire.Record{Kind: wire.All, Notification: note(3)})
+	b.loop.promise.feeds, b.loop.promise.waiting = b.gate.positions(nil, nil), true
+	parts := 0
+	for ; !b.loop.drain(7); parts++ {
+		switch parts {
+		case 0: // somebody goes, and somebody comes into the free place
+			for s, browser := range tabs {
+				if s.user == "user38" || s.user == "user1" {
+					s.destroy(causeGone)
+					delete(tabs, s)
+					read(browser)
+				}
+			}
+		case 1:
+			_, late := b.session("late")
+			if got := notifications(read(late)); got != 0 {
+				t.Errorf("a tab that came later got %d notifications, want 0", got)
+			}
+		}
+		if want := b.loop.feeds[0].seq; want != 0 {
+			t.Fatalf("heartbeats promise %d while deliveries wait", want)
+		}
+	}
+	if got := b.loop.feeds[0].seq; parts < 5 || got != 3 {
+		t.Errorf("done in %d parts, and heartbeats promise %d, want at least 5, and 3", parts, got)
+	}
+	for s, browser := range tabs {
+		want := []string{`"data":1}`, `"data":3}`}
+		switch n, _ := strconv.Atoi(s.user[4:]); {
+		case n == 39:
+			want = []string{`"data":1}`, `"data":2}`, `"data":3}`}
+		case n%2 == 0:
+			want = []string{`"data":3}`}
+		}
+		got := read(browser)
+		for _, w := range want {
+			_, rest, ok := bytes.Cut(got, []byte(w))
+			if !ok {
+				t.Errorf("%s: %s does not come, or too early, in %q", s.user, w, got)
+			}
+			got = rest
+		}
+		if n := notifications(got); n > 0 {
+			t.Errorf("%s got %d more", s.user, n)
+		}
+	}
+	if got := string(read(silent)); notifications([]byte(got)) != 2 || excepted.pos != 3 {
+		t.Errorf("the excepted one got %q, and is at %d", got, excepted.pos)
 	}
 }

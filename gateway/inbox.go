@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/gobwas/ws"
 
@@ -33,7 +34,7 @@ func (s *Session) readable(hangup bool) {
 // receive takes bytes from the browser.
 func (s *Session) receive(b []byte) {
 	g := s.loop.gate
-	g.metrics.received.Add(float64(len(b)))
+	s.loop.tally.received += len(b)
 	r := s.in
 	if r == nil {
 		r = g.readers.Get()
@@ -47,7 +48,7 @@ func (s *Session) receive(b []byte) {
 			break
 		}
 		if r.Idle() {
-			s.stuck = 0 // a message that is begun behind this one has its own time
+			s.setStuck(0) // a message that is begun behind this one has its own time
 		}
 		if s.frame(f); s.state == closed {
 			break
@@ -55,13 +56,13 @@ func (s *Session) receive(b []byte) {
 	}
 	if s.state == closed || r.Idle() {
 		g.readers.Put(r)
-		s.stuck = 0
+		s.setStuck(0)
 		return
 	}
 	s.in = r // a message is incomplete, or what comes is not read any more
-	if s.stuck == 0 && s.state < closing {
-		s.stuck = s.loop.sec
-		s.remind(s.stuck + g.handshakeSeconds)
+	if s.rarely().stuck == 0 && s.state < closing {
+		s.setStuck(s.loop.sec)
+		s.remind(s.loop.sec + g.handshakeSeconds)
 	}
 }
 
@@ -123,10 +124,12 @@ func (s *Session) closeAnswer(payload []byte) {
 
 // flooding counts a frame, and tells whether it is one too many in its second. Twice the rate is let through at a second's edge.
 func (s *Session) flooding() bool {
-	if s.window != s.loop.sec {
-		s.window, s.received = s.loop.sec, 0
+	if now := uint16(s.loop.sec); s.window != now {
+		s.window, s.received = now, 0
 	}
-	s.received++
+	if s.received < math.MaxUint16 {
+		s.received++
+	}
 	return int(s.received) > s.loop.gate.cfg.MessagesPerSecond
 }
 
@@ -139,7 +142,7 @@ type request struct {
 }
 
 func (s *Session) text(payload []byte) {
-	s.loop.gate.metrics.frames.Inc()
+	s.loop.tally.frames++
 	if s.dialect == plain && string(payload) == plainAsks {
 		s.answer(plainHealth)
 		return

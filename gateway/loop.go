@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tidings/gateway/frame"
 	"tidings/gateway/netpoll"
 )
 
@@ -22,7 +21,9 @@ type loop struct {
 	listener int
 
 	// Owned by the loop.
-	slots    []slot // by descriptor
+	slots    []slot              // dense: a free one is taken before another is made
+	free     int32               // a free slot, +1; 0: there is none
+	greets   map[int32]*greeting // by slot: connections that are no sessions yet
 	gen      uint32
 	events   []netpoll.Event
 	read     []byte // what a socket had to say, until the next is read
@@ -30,7 +31,13 @@ type loop struct {
 	wheel    wheel
 	busy     []*Session // those that go on with catching up in this turn
 	sec      uint32     // seconds since the gateway began
-	feeds    []followed // by shard, as of the beginning of this second
+	feeds    []followed // by shard: what may be promised to sessions
+	promise  promise
+	list     []delivery // being worked on: the first of them are done
+	at       int        // so many
+	swept    int        // slots that a delivery to all has passed
+	clock    clock
+	tally    tally
 	stopping bool
 	paused   bool // the listener is not watched: no descriptors left
 	open     int  // sockets
@@ -41,22 +48,14 @@ type loop struct {
 	mu         sync.Mutex
 	deliveries []delivery
 	calls      []func()
-	ended      bool       // nothing is queued any more
-	spare      []delivery // emptied, for the next swap
+	ended      bool // nothing is queued any more
 }
 
-// slot is a descriptor that this loop owns: a connection before its upgrade, or a session.
+// slot is a descriptor that this loop owns: a session, or a connection before its upgrade.
 type slot struct {
-	gen     uint32
-	greet   *greeting
 	session *Session
-}
-
-// followed is a shard's position that a loop may promise to its sessions.
-type followed struct {
-	position
-	heart    []byte // the heartbeat for it, made when first needed
-	heartSeq uint64
+	gen     uint32 // 0: the slot is free
+	next    int32  // the next free slot, +1
 }
 
 func newLoop(index int, g *Gateway, listener int) (*loop, error) {
@@ -66,7 +65,7 @@ func newLoop(index int, g *Gateway, listener int) (*loop, error) {
 	}
 	l := &loop{
 		index: index, gate: g, poller: p, listener: listener,
-		read: make([]byte, 64<<10), events: make([]netpoll.Event, 0, 256),
+		greets: map[int32]*greeting{}, read: make([]byte, 64<<10), events: make([]netpoll.Event, 0, 256),
 	}
 	l.sec = g.seconds()
 	l.wheel.now = l.sec
@@ -104,16 +103,21 @@ func (l *loop) turn() {
 	for i := range l.events {
 		l.event(&l.events[i])
 	}
-	l.drain()
+	l.runCalls()
+	done := l.drain(turnDeliveries)
 	for _, s := range l.swapBusy() {
 		if s.state == joining && s.out == nil {
 			s.step()
 		}
 	}
-	if len(l.busy) > 0 {
+	l.tally.flush(l.gate.metrics)
+	if !done || len(l.busy) > 0 {
 		l.poller.Wake() // there is more to do, after the sockets had their turn
 	}
 }
+
+// turnDeliveries is how many deliveries a loop makes before it looks at its sockets again: some 5 ms of writing.
+const turnDeliveries = 512
 
 func (l *loop) swapBusy() []*Session {
 	b := l.busy
@@ -126,52 +130,64 @@ func (l *loop) second(sec uint32) {
 	l.sec = sec
 	l.alive.Store(time.Now().Unix())
 	l.poller.SetDeadline(time.Now().Add(time.Second))
-	l.feeds = l.gate.positions(l.feeds)
-	l.drain() // what a position covers is in the queue: a heartbeat must not overtake it
+	l.takePromise()
 	if l.paused && !l.stopping {
 		l.paused = l.poller.AddListener(l.listener, netpoll.Tag{}) != nil
 	}
-	l.wheel.advance(sec, func(fd int32, gen uint32) {
-		switch c := l.slot(fd, gen); {
-		case c == nil:
-		case c.greet != nil:
-			c.greet.check()
-		case c.session != nil:
-			c.session.check()
-		}
-	})
+	l.wheel.advance(sec, l.remind)
 }
 
-func (l *loop) slot(fd int32, gen uint32) *slot {
-	if int(fd) >= len(l.slots) || l.slots[fd].gen != gen {
-		return nil
+// remind is the wheel's: the time has come that something in this slot asked for.
+func (l *loop) remind(t netpoll.Tag) {
+	if s, g := l.owner(t); s != nil {
+		s.check()
+	} else if g != nil {
+		g.check()
 	}
-	return &l.slots[fd]
 }
 
-// adopt makes a descriptor this loop's own. The caller fills the slot.
-func (l *loop) adopt(fd int) (*slot, error) {
-	if fd >= len(l.slots) {
-		l.slots = append(l.slots, make([]slot, fd+1-len(l.slots)+256)...)
+// owner is what a tag stands for: a session, a greeting, or neither, if that was closed meanwhile.
+func (l *loop) owner(t netpoll.Tag) (*Session, *greeting) {
+	if int(t.Slot) >= len(l.slots) || l.slots[t.Slot].gen != t.Gen {
+		return nil, nil
+	}
+	if s := l.slots[t.Slot].session; s != nil {
+		return s, nil
+	}
+	return nil, l.greets[t.Slot]
+}
+
+// adopt makes a descriptor this loop's own. The caller puts a session or a greeting there.
+func (l *loop) adopt(fd int) (netpoll.Tag, error) {
+	i := l.free - 1
+	if i < 0 {
+		i = int32(len(l.slots))
 	}
 	l.gen++
-	if l.gen == 0 { // 0 is the listener's, and that of empty slots
+	if l.gen == 0 { // 0 is the listener's, and that of free slots
 		l.gen = 1
 	}
-	if err := l.poller.Add(fd, netpoll.Tag{Slot: int32(fd), Gen: l.gen}); err != nil {
-		return nil, err
+	t := netpoll.Tag{Slot: i, Gen: l.gen}
+	if err := l.poller.Add(fd, t); err != nil {
+		return t, err
+	}
+	if l.free > 0 {
+		l.free = l.slots[i].next
+		l.slots[i] = slot{gen: t.Gen}
+	} else {
+		l.slots = append(l.slots, slot{gen: t.Gen})
 	}
 	l.open++
-	c := &l.slots[fd]
-	*c = slot{gen: l.gen}
-	return c, nil
+	return t, nil
 }
 
 // release gives a descriptor up. It is the only place where a slot is emptied; the caller closes the descriptor, or hands
 // it on.
-func (l *loop) release(fd int) {
+func (l *loop) release(fd int, i int32) {
 	l.poller.Forget(fd)
-	l.slots[fd] = slot{}
+	delete(l.greets, i)
+	l.slots[i] = slot{next: l.free}
+	l.free = i + 1
 	l.open--
 }
 
@@ -180,13 +196,10 @@ func (l *loop) event(ev *netpoll.Event) {
 		l.accept()
 		return
 	}
-	c := l.slot(ev.Slot, ev.Gen)
-	switch {
-	case c == nil: // closed while its event was on the way
-	case c.greet != nil:
-		c.greet.readable()
-	case c.session != nil:
-		s := c.session
+	switch s, g := l.owner(ev.Tag); {
+	case g != nil:
+		g.readable()
+	case s != nil:
 		if ev.Writable {
 			s.writable()
 		}
@@ -216,75 +229,6 @@ func (l *loop) accept() {
 	}
 }
 
-// push queues deliveries. The loop keeps no reference to list.
-func (l *loop) push(list []delivery) {
-	l.mu.Lock()
-	l.deliveries = append(l.deliveries, list...)
-	l.mu.Unlock()
-	l.poller.Wake()
-}
-
-// call runs f on the loop. It is false, and f will not run, when the loop has ended.
-func (l *loop) call(f func()) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
-		return false
-	}
-	l.calls = append(l.calls, f)
-	l.poller.Wake()
-	return true
-}
-
-func (l *loop) drain() {
-	l.mu.Lock()
-	list, calls := l.deliveries, l.calls
-	if len(list) > 0 {
-		l.deliveries, l.spare = l.spare, nil
-	}
-	l.calls = nil
-	l.mu.Unlock()
-	for i := range list {
-		if d := &list[i]; d.session != nil {
-			d.session.deliver(d.entry)
-		} else {
-			l.lose(d.lost)
-		}
-	}
-	if len(list) > 0 && cap(list) <= 64<<10 {
-		clear(list)
-		l.mu.Lock()
-		l.spare = list[:0]
-		l.mu.Unlock()
-	}
-	for _, f := range calls {
-		f()
-	}
-}
-
-// lose tells every session of a shard that positions are lost.
-func (l *loop) lose(lost *loss) {
-	for i := range l.slots {
-		if s := l.slots[i].session; s != nil && s.shard == lost.shard {
-			s.lose(lost)
-		}
-	}
-}
-
-// heartbeat is the frame that tells a session it has everything up to seq, with a ping behind it. It is shared by all
-// sessions that are as far as their shard.
-func (l *loop) heartbeat(f *followed, s *Session) []byte {
-	if s.pos == f.seq && f.heart != nil && f.heartSeq == f.seq {
-		return f.heart
-	}
-	b := frame.AppendText(nil, appendPosition(nil, s.shard.id, f.epoch, s.pos))
-	b = frame.AppendPing(b, nil)
-	if s.pos == f.seq {
-		f.heart, f.heartSeq = b, f.seq
-	}
-	return b
-}
-
 // closeAll is the end of the loop: what is open is closed without a word.
 func (l *loop) closeAll() {
 	l.mu.Lock()
@@ -294,12 +238,17 @@ func (l *loop) closeAll() {
 	for _, f := range calls {
 		f()
 	}
-	for fd := range l.slots {
-		switch c := &l.slots[fd]; {
-		case c.greet != nil:
-			c.greet.close()
-		case c.session != nil:
-			c.session.destroy(causeStopped)
+	l.each(func(s *Session) { s.destroy(causeStopped) }, (*greeting).close)
+	l.tally.flush(l.gate.metrics)
+}
+
+// each goes through everything that is open.
+func (l *loop) each(session func(*Session), greet func(*greeting)) {
+	for i := range l.slots {
+		if s := l.slots[i].session; s != nil {
+			session(s)
+		} else if g := l.greets[int32(i)]; g != nil {
+			greet(g)
 		}
 	}
 }

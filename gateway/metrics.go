@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -94,9 +92,4 @@ func (m *metrics) resume(r resume) {
 	case resumeReset:
 		m.resumes[2].Inc()
 	}
-}
-
-// delivered observes the way of a live notification.
-func (m *metrics) delivered(e *entry) {
-	m.latency.Observe(time.Since(time.Unix(0, e.stored)).Seconds())
 }

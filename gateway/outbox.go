@@ -81,7 +81,7 @@ func (s *Session) write(b []byte, frames func(int) []queued) {
 		s.destroy(causeGone)
 		return
 	}
-	s.loop.gate.metrics.bytes.Add(float64(n))
+	s.loop.tally.sent += n
 	s.beat = s.loop.sec + s.rhythm()
 	if n == len(b) {
 		return
@@ -156,7 +156,7 @@ func (s *Session) writable() {
 		s.destroy(causeGone)
 		return
 	}
-	s.loop.gate.metrics.bytes.Add(float64(n))
+	s.loop.tally.sent += n
 	o.skip(n)
 	o.since = s.loop.sec
 	if len(o.queue) > 0 {

@@ -127,12 +127,12 @@ func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	l := p.gate.loops[int(p.turn.Add(1))%len(p.gate.loops)]
 	if !l.call(func() {
-		c, err := l.adopt(fd)
+		t, err := l.adopt(fd)
 		if err != nil {
 			netpoll.Close(fd)
 			return
 		}
-		l.begin(fd, c.gen, up, rest)
+		l.begin(fd, t, up, rest)
 	}) {
 		netpoll.Close(fd)
 	}

@@ -61,7 +61,7 @@ func newReplay(js jetstream.JetStream, cfg *Config, log *slog.Logger, m *metrics
 
 // wait queues a session, on its loop. It is false when too many wait.
 func (r *replay) wait(s *Session) bool {
-	w := &waiter{session: s, user: s.user, groups: s.groups, life: s.life, pos: s.pos, since: time.Now()}
+	w := &waiter{session: s, user: s.user, groups: s.groups(), life: s.life, pos: s.pos, since: time.Now()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.waiting[s.shard.id] >= r.most {

@@ -278,21 +278,21 @@ func (g *Gateway) shardOf(user string) *shard {
 	return sh
 }
 
-// positions is where each shard is; list keeps the heartbeats that are still true.
-func (g *Gateway) positions(list []followed) []followed {
+// positions is where each shard is, in dst's storage, with those heartbeats of old that are still true.
+func (g *Gateway) positions(dst, old []followed) []followed {
+	dst = dst[:0]
 	shards := g.shards.Load()
 	if shards == nil {
-		return list
-	}
-	if len(list) != len(*shards) {
-		list = make([]followed, len(*shards))
+		return dst
 	}
 	for i, sh := range *shards {
-		if p := sh.promised(); p != list[i].position {
-			list[i] = followed{position: p}
+		f := followed{position: sh.promised()}
+		if i < len(old) && old[i].position == f.position {
+			f = old[i]
 		}
+		dst = append(dst, f)
 	}
-	return list
+	return dst
 }
 
 // verifyLater checks a token whose key must be fetched first.

@@ -17,40 +17,97 @@ import (
 type Session struct {
 	// Fixed at creation.
 	loop    *loop
-	fd      int32
-	gen     uint32
 	id      uint64
+	fd      int32
+	slot    int32 // the loop's
 	dialect dialect
 
-	// Fixed when its user is known. groups can change later, under the shard's lock.
-	shard  *shard
-	user   string
-	groups []string
-
 	// Guarded by the shard's lock.
-	live       bool
-	next, prev *Session // of the same user
-	place      uint32   // in the hub's list
+	live bool
 
-	// Owned by the loop.
+	// Owned by the loop, and here for the sake of the struct's size.
 	state     state
 	pinged    bool   // a ping is not answered yet
 	verifying bool   // a token is with the identity provider
 	ended     bool   // the browser's close frame, or its mistake, was the last that counts
+	window    uint16 // second in which received counts, its last 16 bits
+	received  uint16 // frames in that second, as far as 16 bits go
 	life      uint32 // of the shard, when pos was true
-	pos       uint64 // it has everything up to here, once the outbox is written
-	in        *frame.Reader
-	out       *outbox
-	expires   uint32 // second at which the token ends; 0: never
-	beat      uint32 // second of the next heartbeat, if nothing is sent before
-	due       uint32 // second by which it must have authenticated, or closed; 0: none
-	stuck     uint32 // second since when a message is incomplete; 0: none
-	ahead     uint32 // second since when its cursor is ahead of this gateway; 0: it is not
-	reminder  uint32 // second of the wheel's next reminder; 0: none
-	window    uint32 // second in which received counts
-	received  uint32 // frames in that second
-	cursor    string // asked for in the handshake, until the user is known
+
+	// Fixed when its user is known.
+	shard *shard
+	user  string
+
+	// Guarded by the shard's lock; changed by the loop only.
+	member *[]string // the groups; nil: none
+	next   *Session  // in the hub's list
+
+	// Owned by the loop.
+	pos      uint64 // it has everything up to here, once the outbox is written
+	in       *frame.Reader
+	out      *outbox
+	rare     *rare
+	expires  uint32 // second at which the token ends; 0: never
+	beat     uint32 // second of the next heartbeat, if nothing is sent before
+	due      uint32 // second by which it must have authenticated, or closed; 0: none
+	reminder uint32 // second of the wheel's next reminder; 0: none
 }
+
+// rare is what few sessions have, and those not for long.
+type rare struct {
+	cursor string // asked for in the handshake, until the user is known
+	stuck  uint32 // second since when a message is incomplete; 0: none
+	ahead  uint32 // second since when its cursor is ahead of this gateway; 0: it is not
+}
+
+func (s *Session) rarely() (r rare) {
+	if s.rare != nil {
+		r = *s.rare
+	}
+	return r
+}
+
+func (s *Session) setRare(r rare) {
+	switch {
+	case r == rare{}:
+		s.rare = nil
+	case s.rare == nil:
+		s.rare = &r
+	default:
+		*s.rare = r
+	}
+}
+
+func (s *Session) setStuck(sec uint32) {
+	if r := s.rarely(); r.stuck != sec {
+		r.stuck = sec
+		s.setRare(r)
+	}
+}
+
+func (s *Session) setAhead(sec uint32) {
+	if r := s.rarely(); r.ahead != sec {
+		r.ahead = sec
+		s.setRare(r)
+	}
+}
+
+func (s *Session) groups() []string {
+	if s.member == nil {
+		return nil
+	}
+	return *s.member
+}
+
+func (s *Session) setGroups(groups []string) {
+	s.member = nil
+	if len(groups) > 0 {
+		s.member = &groups
+	}
+}
+
+// tag is what the poller and the wheel know the session by.
+func (s *Session) tag() netpoll.Tag { return netpoll.Tag{Slot: s.slot, Gen: s.loop.slots[s.slot].gen} }
 
 type state byte
 
@@ -74,7 +131,8 @@ const (
 // begin makes the session its user's, and welcomes it. It is called once.
 func (s *Session) begin(who Identity) {
 	g := s.loop.gate
-	s.user, s.groups = who.User, who.Groups
+	s.user = who.User
+	s.setGroups(who.Groups)
 	s.due = 0
 	if !s.setExpiry(who.Expires) {
 		return
@@ -89,8 +147,10 @@ func (s *Session) begin(who Identity) {
 		return
 	}
 	s.shard = sh
-	p, r, c := sh.start(s.cursor)
-	s.cursor = ""
+	rarely := s.rarely()
+	p, r, c := sh.start(rarely.cursor)
+	rarely.cursor = ""
+	s.setRare(rarely)
 	s.life, s.pos, s.state = p.life, p.pos, joining
 	g.metrics.resume(r)
 	s.together(func() {
@@ -156,10 +216,11 @@ func (s *Session) step() {
 	s.pos = p.pos
 	switch {
 	case p.then == nextLive:
-		s.state, s.ahead = live, 0
+		s.state = live
+		s.setAhead(0)
 		if p.ahead {
-			s.ahead = s.loop.sec
-			s.remind(s.ahead + aheadSeconds)
+			s.setAhead(s.loop.sec)
+			s.remind(s.loop.sec + aheadSeconds)
 		}
 	case s.out == nil:
 		s.loop.busy = append(s.loop.busy, s) // others have their turn first
@@ -172,7 +233,7 @@ func (s *Session) deliver(e *entry) {
 		return // it has it, or will catch up with it
 	}
 	s.notify(e)
-	s.loop.gate.metrics.delivered(e)
+	s.loop.gate.metrics.latency.Observe(float64(s.loop.clock.read()-e.stored) / 1e9)
 	if s.out != nil && len(s.out.queue) > s.loop.gate.cfg.Queue {
 		s.shard.leave(s)
 		s.pos = s.drop()
@@ -184,7 +245,7 @@ func (s *Session) deliver(e *entry) {
 func (s *Session) notify(e *entry) {
 	before := s.pos
 	s.pos = e.seq
-	s.loop.gate.metrics.notifications.Inc()
+	s.loop.tally.notifications++
 	s.send(queued{b: e.frame, before: before, moves: true})
 }
 
@@ -220,8 +281,8 @@ func (s *Session) giveUp(why string) {
 }
 
 // lose is for a session whose shard has lost its positions, unless it came after that.
-func (s *Session) lose(l *loss) {
-	if s.life >= l.life || s.state < joining || s.state > live {
+func (s *Session) lose(life uint32) {
+	if s.life >= life || s.state < joining || s.state > live {
 		return
 	}
 	s.loop.gate.metrics.resets.WithLabelValues(resetLog).Inc()
@@ -234,7 +295,8 @@ func (s *Session) moveTo(life uint32, pos uint64) {
 	if s.out != nil {
 		s.drop()
 	}
-	s.life, s.pos, s.state, s.ahead = life, pos, live, 0
+	s.life, s.pos, s.state = life, pos, live
+	s.setAhead(0)
 	if s.dialect == tidingsV1 {
 		s.sendControl(resetFrame(s.shard.cursor(pos)))
 	}
@@ -298,13 +360,13 @@ func (s *Session) destroy(cause string) {
 		s.in = nil
 	}
 	s.out = nil
-	s.loop.release(int(s.fd))
+	s.loop.release(int(s.fd), s.slot)
 	netpoll.Close(int(s.fd))
 }
 
 // watch asks the poller for what the session can use.
 func (s *Session) watch() {
-	if err := s.loop.poller.Watch(int(s.fd), netpoll.Tag{Slot: s.fd, Gen: s.gen}, true, s.out != nil); err != nil {
+	if err := s.loop.poller.Watch(int(s.fd), s.tag(), true, s.out != nil); err != nil {
 		s.destroy(causeGone)
 	}
 }
@@ -312,7 +374,7 @@ func (s *Session) watch() {
 // remind sets the wheel, unless it comes by earlier anyway.
 func (s *Session) remind(at uint32) {
 	if s.reminder == 0 || at < s.reminder {
-		s.reminder = s.loop.wheel.add(at, s.fd, s.gen)
+		s.reminder = s.loop.wheel.add(at, s.tag())
 	}
 }
 
@@ -329,6 +391,7 @@ func (s *Session) check() {
 		return // a reminder from before one that came earlier
 	}
 	s.reminder = 0
+	rarely := s.rarely()
 	switch {
 	case s.due != 0 && now >= s.due:
 		switch {
@@ -342,11 +405,11 @@ func (s *Session) check() {
 	case s.state == closing:
 	case s.expires != 0 && now >= s.expires:
 		s.close(closeUnauthorized, "the token has expired")
-	case s.stuck != 0 && now >= s.stuck+s.loop.gate.handshakeSeconds:
+	case rarely.stuck != 0 && now >= rarely.stuck+s.loop.gate.handshakeSeconds:
 		s.close(closeFlood, "a message was begun and not finished")
 	case s.out != nil && now >= s.out.since+s.loop.gate.slowSeconds:
 		s.close(closeSlow, "the connection takes no data")
-	case s.ahead != 0 && now >= s.ahead+aheadSeconds:
+	case rarely.ahead != 0 && now >= rarely.ahead+aheadSeconds:
 		s.checkAhead()
 	}
 	if s.state == live && now >= s.beat && s.out == nil {
@@ -364,11 +427,12 @@ func (s *Session) nextCheck() uint32 {
 			at = min(at, t)
 		}
 	}
-	if s.stuck != 0 {
-		at = min(at, s.stuck+s.loop.gate.handshakeSeconds)
+	rarely := s.rarely()
+	if rarely.stuck != 0 {
+		at = min(at, rarely.stuck+s.loop.gate.handshakeSeconds)
 	}
-	if s.ahead != 0 {
-		at = min(at, s.ahead+aheadSeconds)
+	if rarely.ahead != 0 {
+		at = min(at, rarely.ahead+aheadSeconds)
 	}
 	if s.out != nil {
 		at = min(at, s.out.since+s.loop.gate.slowSeconds)
@@ -395,16 +459,16 @@ func (s *Session) heartbeat() {
 	}
 	s.pos = max(s.pos, f.seq)
 	s.send(queued{b: s.loop.heartbeat(f, s), before: before, moves: true})
-	s.loop.gate.metrics.heartbeats.Inc()
+	s.loop.tally.heartbeats++
 }
 
 // checkAhead ends the patience with a cursor that is beyond the end of the log: the log's leader itself, asked after the
 // session came, does not have it.
 func (s *Session) checkAhead() {
-	since := time.Duration(s.loop.sec-s.ahead-aheadSeconds) * time.Second
+	since := time.Duration(s.loop.sec-s.rarely().ahead-aheadSeconds) * time.Second
 	switch s.shard.judge(s.pos, time.Now().Add(-since)) {
 	case caughtUp:
-		s.ahead = 0
+		s.setAhead(0)
 	case beyondEnd:
 		s.giveUp(resetAhead)
 	case unknown: // look again in a second

@@ -85,7 +85,7 @@ func TestLossDoesNotReachThoseWhoCameLater(t *testing.T) {
 	fresh, freshBrowser := b.session("bob")
 	read(browser)
 	read(freshBrowser)
-	b.loop.drain()
+	b.drain()
 	if old.pos != 20 || fresh.pos != 20 || old.life != fresh.life {
 		t.Errorf("got positions %d and %d of lives %d and %d", old.pos, fresh.pos, old.life, fresh.life)
 	}

@@ -34,20 +34,6 @@ type shard struct {
 	out   [][]delivery // by loop
 }
 
-// delivery is one entry for one session, on its way to the session's loop. Without a session it is for all sessions of
-// the shard: their positions are lost.
-type delivery struct {
-	session *Session
-	entry   *entry
-	lost    *loss
-}
-
-// loss tells a loop that a shard's sessions of before this life have lost their positions.
-type loss struct {
-	shard *shard
-	life  uint32
-}
-
 func newShard(id, maxBytes int, loops []*loop) *shard {
 	return &shard{
 		id: id, maxBytes: maxBytes, hub: newHub(), tail: newTail(0, mark{}, maxBytes),
@@ -68,10 +54,10 @@ func (sh *shard) restart(epoch, base uint64, m mark) {
 	sh.epoch = epoch
 	sh.life++
 	sh.tail = newTail(base, m, sh.maxBytes)
-	l := &loss{sh, sh.life}
+	lost := &entry{shard: sh, life: sh.life}
 	sh.mu.Unlock()
 	for _, lp := range sh.loops {
-		lp.push([]delivery{{lost: l}})
+		lp.push([]delivery{{entry: lost}})
 	}
 	sh.hand()
 }
@@ -93,7 +79,7 @@ type position struct {
 
 // append takes Records in the order of the log, adds them to the tail, and hands them to the loops of the live sessions in
 // their audience. Only the feed calls it.
-func (sh *shard) append(batch []incoming) (deliveries int) {
+func (sh *shard) append(batch []incoming) {
 	sh.mu.Lock()
 	for i := range batch {
 		in := &batch[i]
@@ -102,7 +88,14 @@ func (sh *shard) append(batch []incoming) (deliveries int) {
 			continue
 		}
 		e := newEntry(wire.Cursor{Shard: sh.id, Epoch: sh.epoch, Seq: in.seq}, sh.life, in.part, &in.view)
+		e.shard = sh
 		sh.tail.add(e, &in.view.Audience)
+		if e.kind == wire.All {
+			for i := range sh.out {
+				sh.out[i] = append(sh.out[i], delivery{entry: e})
+			}
+			continue
+		}
 		sh.hub.each(&in.view.Audience, func(s *Session) {
 			sh.out[s.loop.index] = append(sh.out[s.loop.index], delivery{session: s, entry: e})
 		})
@@ -110,14 +103,12 @@ func (sh *shard) append(batch []incoming) (deliveries int) {
 	sh.mu.Unlock()
 	for i, list := range sh.out {
 		if len(list) > 0 {
-			deliveries += len(list)
 			sh.loops[i].push(list)
 			clear(list)
 			sh.out[i] = list[:0]
 		}
 	}
 	sh.hand()
-	return deliveries
 }
 
 // incoming is a Record as the feed received it. One that could not be decoded has no kind.
@@ -182,7 +173,7 @@ func (sh *shard) regroup(s *Session, groups []string) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.hub.removeGroups(s)
-	s.groups = groups
+	s.setGroups(groups)
 	sh.hub.addGroups(s)
 }
 
@@ -238,7 +229,7 @@ func (sh *shard) join(s *Session, limit int) place {
 	case s.pos < sh.tail.base:
 		return place{then: nextScan, life: sh.life, pos: s.pos}
 	}
-	list, upTo := sh.tail.missed(s.user, s.groups, s.pos, limit)
+	list, upTo := sh.tail.missed(s.user, s.groups(), s.pos, limit)
 	if upTo < sh.tail.head {
 		return place{then: nextMore, life: sh.life, pos: upTo, list: list}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -134,30 +135,38 @@ func (g *gate) consistent() error {
 func (l *loop) consistent(known map[*Session]bool) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	open := 0
+	free := map[int32]bool{}
+	for i := l.free - 1; i >= 0 && !free[i]; i = l.slots[i].next - 1 {
+		free[i] = true
+	}
+	if len(free)+l.open != len(l.slots) {
+		wrong("loop %d has %d slots, of them %d free and %d in use", l.index, len(l.slots), len(free), l.open)
+	}
+	fds := map[int]bool{}
 	for fd := range l.slots {
-		c := &l.slots[fd]
-		if c.greet == nil && c.session == nil {
-			if c.gen != 0 {
-				wrong("slot %d is empty and has generation %d", fd, c.gen)
+		c, greet := &l.slots[fd], l.greets[int32(fd)]
+		if greet == nil && c.session == nil {
+			if c.gen != 0 || !free[int32(fd)] {
+				wrong("slot %d is empty and has generation %d, in the free list %v", fd, c.gen, free[int32(fd)])
 			}
 			continue
 		}
 		open++
 		if s := c.session; s != nil {
 			switch {
-			case c.greet != nil, int(s.fd) != fd, s.gen != c.gen, s.loop != l, s.state == closed, known[s]:
+			case greet != nil, int(s.slot) != fd, fds[int(s.fd)], s.tag().Gen != c.gen, c.gen == 0, s.loop != l, s.state == closed, known[s]:
 				wrong("slot %d: session %+v", fd, s)
 			case s.reminder == 0 || s.reminder > l.sec+wheelSize:
 				wrong("slot %d: the next reminder is at %d, now is %d", fd, s.reminder, l.sec)
 			case s.out != nil && len(s.out.queue) > 2000:
 				wrong("slot %d: %d frames in the outbox", fd, len(s.out.queue))
 			}
-			known[s] = true
+			known[s], fds[int(s.fd)] = true, true
 			if s.shard != nil {
 				errs = append(errs, s.shard.hub.holds(s)...)
 			}
-		} else if c.greet.fd != fd || c.greet.gen != c.gen {
-			wrong("slot %d: greeting %+v", fd, c.greet)
+		} else if int(greet.tag.Slot) != fd || greet.tag.Gen != c.gen || fds[greet.fd] {
+			wrong("slot %d: greeting %+v", fd, greet)
 		}
 	}
 	if open != l.open {
@@ -174,17 +183,16 @@ func (h *hub) holds(s *Session) (errs []error) {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	in := int(s.place) < len(h.all) && h.all[s.place] == s
 	count := 0
-	for other := h.users[s.user]; other != nil; other = other.next {
+	for other := h.users[maphash.String(h.seed, s.user)]; other != nil; other = other.next {
 		if other == s {
 			count++
 		}
 	}
-	if want := s.state < closing; in != want || count == 1 != want || s.live != (s.state == live) {
-		wrong("%s in state %d: in the hub %v, in its user's list %d times, live %v", s.user, s.state, in, count, s.live)
+	if want := s.state < closing; count > 1 || count == 1 != want || s.live != (s.state == live) {
+		wrong("%s in state %d: in its user's list %d times, live %v", s.user, s.state, count, s.live)
 	}
-	for _, g := range s.groups {
+	for _, g := range s.groups() {
 		if _, member := h.groups[g][s]; member != (s.state < closing) {
 			wrong("%s in state %d: in group %s %v", s.user, s.state, g, member)
 		}
@@ -203,8 +211,8 @@ func (g *gate) empty() error {
 	sh := g.shard0()
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if n := len(sh.hub.users) + len(sh.hub.groups) + len(sh.hub.all); n > 0 {
-		return fmt.Errorf("%d users, %d groups and %d sessions are in the hub", len(sh.hub.users), len(sh.hub.groups), len(sh.hub.all))
+	if n := len(sh.hub.users) + len(sh.hub.groups); n > 0 {
+		return fmt.Errorf("%d users and %d groups are in the hub", len(sh.hub.users), len(sh.hub.groups))
 	}
 	if n := g.metric("tidings_sessions"); n != 0 {
 		return fmt.Errorf("the gauge says %v sessions", n)

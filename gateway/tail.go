@@ -11,12 +11,13 @@ import (
 // entry is one Record in the tail: what is sent, and whom it is for. It is shared by everybody and never modified.
 type entry struct {
 	seq      uint64
-	life     uint32 // of the shard when the Record arrived
-	kind     wire.Kind
-	part     int8   // user partition of its subject; mixed for all others
-	stored   int64  // Unix nanoseconds
-	audience []byte // wire.ParseAudience
-	frame    []byte // the WebSocket frame, ready to write
+	shard    *shard    // where it is delivered live; a scan's entries have none
+	life     uint32    // of the shard when the Record arrived
+	kind     wire.Kind // 0: no Record, but word that positions of before this life are lost
+	part     int8      // user partition of its subject; mixed for all others
+	stored   int64     // Unix nanoseconds
+	audience []byte    // wire.ParseAudience
+	frame    []byte    // the WebSocket frame, ready to write
 }
 
 // mixed stands for the subject log.<s>.m where a partition's number would.

@@ -88,7 +88,7 @@ func TestTrimmedBetweenStepsOfAScan(t *testing.T) {
 	b := newBench(t, nil)
 	info := log.CachedInfo()
 	b.shard.restart(wire.Epoch(info.Created, info.Config.Metadata), count, mark{count, mixed})
-	b.loop.drain()
+	b.drain()
 	sc := &scan{replay: newReplay(h.js, &b.gate.cfg, quiet, b.gate.metrics), shard: b.shard, part: int8(wire.Partition("alice"))}
 	sc.base, sc.mark, sc.life, sc.epoch = b.shard.tailStart()
 	waiting := func(pos uint64) (browser int) {

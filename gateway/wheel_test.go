@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"tidings/gateway/netpoll"
 )
 
 // wheelOwner is a socket that wants to be reminded at a second, and sets a reminder that came early again.
@@ -14,7 +16,7 @@ type wheelOwner struct {
 	answer uint32 // what add said last
 }
 
-// wheelModel turns a wheel for many owners. An owner's descriptor is its number.
+// wheelModel turns a wheel for many owners. An owner's slot is its number.
 type wheelModel struct {
 	t      *testing.T
 	wheel  *wheel
@@ -30,7 +32,7 @@ func (m *wheelModel) want(at uint32) {
 func (m *wheelModel) set(i int) {
 	m.t.Helper()
 	o := m.owners[i]
-	o.answer = m.wheel.add(o.due, int32(i), uint32(i)+7)
+	o.answer = m.wheel.add(o.due, netpoll.Tag{Slot: int32(i), Gen: uint32(i) + 7})
 	if o.answer <= m.wheel.now || o.answer > max(o.due, m.wheel.now+1) {
 		m.t.Fatalf("a reminder for %d, at %d, comes at %d", o.due, m.wheel.now, o.answer)
 	}
@@ -38,11 +40,11 @@ func (m *wheelModel) set(i int) {
 
 func (m *wheelModel) advance(to uint32) {
 	m.t.Helper()
-	m.wheel.advance(to, func(fd int32, gen uint32) {
-		if gen != uint32(fd)+7 {
-			m.t.Fatalf("descriptor %d with generation %d", fd, gen)
+	m.wheel.advance(to, func(tag netpoll.Tag) {
+		if tag.Gen != uint32(tag.Slot)+7 {
+			m.t.Fatalf("got %+v", tag)
 		}
-		o := m.owners[fd]
+		o := m.owners[tag.Slot]
 		switch {
 		case o.came != 0:
 			m.t.Fatalf("%d was reminded again at %d", o.due, to)
@@ -50,7 +52,7 @@ func (m *wheelModel) advance(to uint32) {
 			o.came = to
 		default:
 			o.early++
-			m.set(int(fd))
+			m.set(int(tag.Slot))
 		}
 	})
 	if m.wheel.now != to {
@@ -119,11 +121,11 @@ func TestWheelFarAhead(t *testing.T) {
 func TestWheelPast(t *testing.T) {
 	for _, at := range []uint32{0, 1, 99, 100} {
 		w := &wheel{now: 100}
-		if got := w.add(at, 3, 1); got != 101 {
+		if got := w.add(at, netpoll.Tag{Slot: 3, Gen: 1}); got != 101 {
 			t.Errorf("for %d, at 100: comes at %d, want 101", at, got)
 		}
 		came := 0
-		w.advance(101, func(int32, uint32) { came++ })
+		w.advance(101, func(netpoll.Tag) { came++ })
 		if came != 1 {
 			t.Errorf("for %d: %d reminders at 101, want 1", at, came)
 		}
@@ -154,9 +156,9 @@ func TestWheelAllocatesNothing(t *testing.T) {
 	w := &wheel{}
 	turn := func() {
 		for fd := range int32(100) {
-			w.add(w.now+1+uint32(fd)%50, fd, 1)
+			w.add(w.now+1+uint32(fd)%50, netpoll.Tag{Slot: fd, Gen: 1})
 		}
-		w.advance(w.now+wheelSize, func(int32, uint32) {})
+		w.advance(w.now+wheelSize, func(netpoll.Tag) {})
 	}
 	turn()
 	if n := testing.AllocsPerRun(100, turn); n != 0 {
