@@ -72,7 +72,7 @@ func (g *greeting) readable() {
 	}
 	end := bytes.Index(b, endOfHead)
 	switch {
-	case end >= 0 && end <= maxRequest && isUpgradePath(b):
+	case end >= 0 && end <= maxRequest && startsUpgrade(b):
 		g.upgrade(b, end+len(endOfHead))
 	case end >= 0 || len(b) > maxRequest:
 		g.handOn(b) // net/http refuses what is too large
@@ -83,20 +83,16 @@ func (g *greeting) readable() {
 
 var endOfHead = []byte("\r\n\r\n")
 
-// isUpgradePath tells from the request line whether the request is for a WebSocket.
-func isUpgradePath(b []byte) bool {
-	line, _, _ := bytes.Cut(b, []byte("\r\n"))
-	_, target, _ := strings.Cut(string(line), " ")
-	return strings.HasPrefix(target, "/ws?") || strings.HasPrefix(target, "/ws ") || strings.HasPrefix(target, "/websocket/")
-}
-
 // upgrade answers the handshake whose head ends at end. What follows it are frames already.
 func (g *greeting) upgrade(b []byte, end int) {
 	gate := g.loop.gate
-	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:end])))
-	if err != nil {
-		g.handOn(b) // net/http words the refusal
-		return
+	r, ok := g.loop.head.read(b[:end])
+	if !ok {
+		var err error
+		if r, err = http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:end]))); err != nil {
+			g.handOn(b) // net/http words the refusal
+			return
+		}
 	}
 	up, ref := checkUpgrade(r, &gate.rules)
 	if ref != nil {
@@ -128,12 +124,11 @@ func (g *greeting) handOn(b []byte) {
 // handshake: RFC 6455, 4.1, lets it only after ours, but one segment can hold both where a proxy answers for us.
 func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 	gate := l.gate
-	s := &Session{loop: l, fd: int32(fd), slot: t.Slot, id: gate.nextSession(), dialect: up.dialect, user: up.user}
-	s.setRare(rare{cursor: up.cursor})
+	s := &Session{loop: l, fd: int32(fd), slot: t.Slot, id: gate.nextSession(), dialect: up.dialect, user: strings.Clone(up.user)} // not the whole request
+	s.setRare(rare{cursor: strings.Clone(up.cursor)})
 	l.slots[t.Slot].session = s
 	delete(l.greets, t.Slot)
 	gate.metrics.sessions.Inc()
-	netpoll.LimitUnsent(fd, unsentBytes) // a failure costs memory only
 	s.together(func() {
 		s.sendControl(appendSwitchingProtocols(nil, up))
 		switch {
@@ -158,6 +153,3 @@ func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 		s.receive(rest)
 	}
 }
-
-// unsentBytes is what the kernel keeps of a session's unsent bytes, beyond what is on its way to the browser.
-const unsentBytes = 64 << 10

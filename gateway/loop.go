@@ -26,6 +26,7 @@ type loop struct {
 	greets   map[int32]*greeting // by slot: connections that are no sessions yet
 	gen      uint32
 	events   []netpoll.Event
+	head     *headReader
 	read     []byte // what a socket had to say, until the next is read
 	cork     cork
 	wheel    wheel
@@ -65,7 +66,7 @@ func newLoop(index int, g *Gateway, listener int) (*loop, error) {
 	}
 	l := &loop{
 		index: index, gate: g, poller: p, listener: listener,
-		greets: map[int32]*greeting{}, read: make([]byte, 64<<10), events: make([]netpoll.Event, 0, 256),
+		greets: map[int32]*greeting{}, head: newHeadReader(), read: make([]byte, 64<<10), events: make([]netpoll.Event, 0, 256),
 	}
 	l.sec = g.seconds()
 	l.wheel.now = l.sec

@@ -49,7 +49,7 @@ func (up *upgrade) devIdentity(query string) *refusal {
 	if list == "" {
 		return nil
 	}
-	groups := strings.Split(list, ",")
+	groups := strings.Split(strings.Clone(list), ",") // not the whole request
 	if len(groups) > maxTokenGroups {
 		return refuseGroups
 	}

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
-	"github.com/golang-jwt/jwt/v5"
 
 	"tidings/fanout/wire"
 )
@@ -453,16 +452,13 @@ func TestUpgradeAllocations(t *testing.T) {
 func BenchmarkUpgrade(b *testing.B) {
 	cfg := authConfig(func(c *AuthConfig) { c.HMACSecret = testSecret })
 	rules, a := testUpgradeRules(b, cfg), mustAuth(b, cfg)
-	head := handshake("Origin: https://app.example.com", "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0", "Accept-Encoding: gzip, br",
-		"Accept-Language: en", "Cache-Control: no-cache", "Pragma: no-cache", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
-		"Sec-WebSocket-Protocol: tidings.v1, bearer."+sign(b, jwt.SigningMethodHS256, []byte(testSecret), nil))
-	br, buf := bufio.NewReader(nil), make([]byte, 0, 512)
+	head, reader := browserHandshake(b), newHeadReader()
+	buf := make([]byte, 0, 512)
 	b.ReportAllocs()
 	for b.Loop() {
-		br.Reset(bytes.NewReader(head))
-		r, err := http.ReadRequest(br)
-		if err != nil {
-			b.Fatal(err)
+		r, ok := reader.read(head)
+		if !ok {
+			b.Fatal("not read")
 		}
 		up, ref := checkUpgrade(r, rules)
 		if ref != nil {

@@ -21,8 +21,14 @@ func Listen(address string) (fd int, bound net.Addr, err error) {
 		return -1, nil, err
 	}
 	defer ln.Close() // the duplicate goes on listening
-	fd, err = Detach(ln.(*net.TCPListener))
-	return fd, ln.Addr(), err
+	if fd, err = Detach(ln.(*net.TCPListener)); err != nil {
+		return -1, nil, err
+	}
+	if err := prepareListener(fd); err != nil {
+		Close(fd)
+		return -1, nil, fmt.Errorf("prepare listener: %w", err)
+	}
+	return fd, ln.Addr(), nil
 }
 
 // Detach duplicates a connection's or listener's descriptor, so that the original can be closed and its entry in the

@@ -10,20 +10,24 @@ import (
 // Accept takes one connection from a listening descriptor: non-blocking, no delay. ErrAgain means there is none.
 func Accept(listener int) (fd int, err error) {
 	for {
-		fd, _, err = unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
-			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a failure costs delay only
-			return fd, nil
+		// Nobody asks for the peer's address, and a listener that is readable does not block.
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
 		case unix.EINTR, unix.ECONNABORTED: // gone before we took it; look for the next
 			continue
 		case unix.EAGAIN:
 			return -1, ErrAgain
 		}
-		return -1, fmt.Errorf("accept: %w", err)
+		return -1, fmt.Errorf("accept: %w", errno)
 	}
 }
 
+// prepareListener sets what accepted sockets have from their listener: one system call less for each.
+func prepareListener(fd int) error {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+}
 // sendFlags: a descriptor that is not non-blocking does not block either, and a broken connection gives no signal.
 const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
@@ -37,6 +41,8 @@ func Write(fd int, b []byte) (int, error) {
 	}
 }
 
+// LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window. What is
+// accepted from a listener has it from there.
 // sendto takes 8 % less CPU than unix.SendmsgN (256 B to TCP, BenchmarkFanOut): 4 % as there is no header to read, 3 % as
 // RawSyscall does not tell Go's scheduler. That is for calls that may block, and this one copies what there is room for and gives
 // it to the network: microseconds. But who writes to thousands in a row has to yield now and then: the scheduler, which
