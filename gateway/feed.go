@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidings/fanout/wire"
@@ -192,34 +193,16 @@ func (f *feed) consume(ctx context.Context, stream jetstream.Stream, end uint64)
 	} else if wire.Epoch(info.Created, info.Config.Metadata) != f.epoch {
 		return "epoch", nil
 	}
-	records, failed := make(chan jetstream.Msg, feedBatch), make(chan error, 1)
-	taking, stop := context.WithCancel(ctx)
-	cc, err := cons.Consume(func(m jetstream.Msg) {
-		select {
-		case records <- m:
-		case <-taking.Done():
-		}
-	}, jetstream.PullMaxMessages(4*feedBatch), jetstream.PullHeartbeat(time.Second), jetstream.PullExpiry(10*time.Second),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			select {
-			case failed <- err:
-			default:
-			}
-		}))
+	p, err := newPull(f.js.Conn(), wire.Stream(f.shard.id), cons.CachedInfo().Name)
 	if err != nil {
-		stop()
 		return "consumer", err
 	}
-	defer func() {
-		stop() // whatever still comes is dropped: the next consumer begins behind head
-		cc.Stop()
-		<-cc.Closed()
-	}()
-	return f.take(ctx, records, failed, end)
+	defer p.close() // whatever still comes is dropped: the next consumer begins behind head
+	return f.take(ctx, p, end)
 }
 
 // take takes Records until the consumer fails, or stops bringing what the leader has.
-func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-chan error, end uint64) (string, error) {
+func (f *feed) take(ctx context.Context, p *pull, end uint64) (string, error) {
 	tick := time.NewTicker(leaderInterval)
 	defer tick.Stop()
 	ctx, cancel := context.WithCancel(ctx)
@@ -240,33 +223,20 @@ func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-
 		select {
 		case <-ctx.Done():
 			return "", nil
-		case err := <-failed:
-			return "consumer", err
-		case m := <-records:
-			batch = batch[:0]
-			for more := true; more; {
-				in, cause, err := f.decode(ctx, m, fresh)
-				if err != nil || cause != "" {
-					f.append(batch)
-					return cause, err
-				}
-				fresh = false
-				if in.seq != 0 {
-					batch = append(batch, in)
-				}
-				if len(batch) == feedBatch {
-					break
-				}
-				select {
-				case m = <-records:
-				default:
-					more = false
-				}
-			}
+		case m := <-p.msgs:
+			var cause string
+			var err error
+			batch, cause, err = f.gather(ctx, p, m, batch[:0], &fresh)
 			f.append(batch)
+			if cause != "" {
+				return cause, err
+			}
 		case <-tick.C:
 			if f.lost.Load() {
 				return "epoch", nil
+			}
+			if p.silent(time.Now()) {
+				return "consumer", errors.New("the consumer is silent")
 			}
 			lag, _ := f.shard.lag()
 			f.metrics.lag.WithLabelValues(strconv.Itoa(f.shard.id)).Set(float64(lag))
@@ -292,13 +262,36 @@ func (f *feed) take(ctx context.Context, records <-chan jetstream.Msg, failed <-
 	}
 }
 
-// decode turns a message into the Record behind head. A sequence of 0 says that it was seen already.
-func (f *feed) decode(ctx context.Context, m jetstream.Msg, fresh bool) (in incoming, cause string, err error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return in, "consumer", err
+// gather adds a message to batch, and what has come behind it, until the batch is full. A cause says that nothing more is to be had.
+func (f *feed) gather(ctx context.Context, p *pull, m *nats.Msg, batch []incoming, fresh *bool) ([]incoming, string, error) {
+	for {
+		seq, err := p.take(m)
+		if err != nil {
+			return batch, "consumer", err
+		}
+		if seq != 0 {
+			in, cause, err := f.decode(ctx, m, seq, *fresh)
+			if cause != "" {
+				return batch, cause, err
+			}
+			*fresh = false
+			if in.seq != 0 {
+				batch = append(batch, in)
+			}
+			if len(batch) == feedBatch {
+				return batch, "", nil
+			}
+		}
+		select {
+		case m = <-p.msgs:
+		default:
+			return batch, "", nil
+		}
 	}
-	seq := meta.Sequence.Stream
+}
+
+// decode turns a message into the Record behind head. A sequence of 0 says that it was seen already.
+func (f *feed) decode(ctx context.Context, m *nats.Msg, seq uint64, fresh bool) (in incoming, cause string, err error) {
 	switch {
 	case seq <= f.head:
 		return in, "", nil
@@ -314,8 +307,8 @@ func (f *feed) decode(ctx context.Context, m jetstream.Msg, fresh bool) (in inco
 		}
 	}
 	f.head = seq
-	in = incoming{seq: seq, part: part(m.Subject())}
-	if in.view, err = wire.Parse(m.Data()); err != nil {
+	in = incoming{seq: seq, part: part(m.Subject)}
+	if in.view, err = wire.Parse(m.Data); err != nil {
 		f.metrics.badRecords.Inc()
 		f.log.Error("a record of the log cannot be read and is skipped", "sequence", seq, "error", err)
 		in.view = wire.View{}

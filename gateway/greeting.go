@@ -129,6 +129,7 @@ func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 	l.slots[t.Slot].session = s
 	delete(l.greets, t.Slot)
 	gate.metrics.sessions.Inc()
+	netpoll.LimitUnsent(fd, unsentBytes) // a failure costs memory only
 	s.together(func() {
 		s.sendControl(appendSwitchingProtocols(nil, up))
 		switch {

@@ -87,7 +87,6 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 		g.auth.Close()
 		return nil, fmt.Errorf("cannot listen on %s (TIDINGS_LISTEN): %w", cfg.Listen, err)
 	}
-	netpoll.LimitUnsent(g.listener, unsentBytes) // a failure costs memory only
 	var id [8]byte
 	rand.Read(id[:])
 	g.session.Store(binary.NativeEndian.Uint64(id[:]))
@@ -351,6 +350,5 @@ func (g *Gateway) Alive() error {
 
 const stuckAfter = 20 * time.Second
 
-// unsentBytes is what the kernel keeps of a session's unsent bytes, beyond what is on its way to the browser. Sockets have it from their
-// listener.
+// unsentBytes is what the kernel keeps of a session's unsent bytes, beyond what is on its way to the browser.
 const unsentBytes = 64 << 10

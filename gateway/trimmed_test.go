@@ -43,18 +43,18 @@ func TestTrimmedBehindTheLeadersWord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := cons.Next()
+	p, err := newPull(h.js.Conn(), "LOG_0", cons.CachedInfo().Name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	records, ended := make(chan jetstream.Msg, 1), make(chan error, 1)
-	records <- m
+	defer p.close()
+	ended := make(chan error, 1)
 	go func() {
-		_, err := f.take(ctx, records, nil, 20)
+		_, err := f.take(ctx, p, 20)
 		ended <- err
 	}()
-	eventually(t, "record 11 is taken", func() error {
-		if p := sh.promised(); p.seq != 11 {
+	eventually(t, "what is left is taken", func() error {
+		if p := sh.promised(); p.seq != 20 {
 			return fmt.Errorf("at %d", p.seq)
 		}
 		return nil

@@ -27,7 +27,6 @@ type Poller struct {
 	n      int
 	failed error
 	fetch  func(uintptr) bool // p.poll, made once: a closure per Wait would be an allocation per Wait
-	count  [8]byte            // of wakeFD
 }
 
 // one is what a wake-up adds to the event descriptor's counter, in the machine's byte order.
@@ -58,7 +57,7 @@ func New() (*Poller, error) {
 		err = p.file.SetReadDeadline(time.Time{}) // fails if the runtime does not watch it
 	}
 	if err == nil {
-		err = p.ctl(unix.EPOLL_CTL_ADD, wakeFD, Tag{Slot: wakeSlot}, unix.EPOLLIN)
+		err = p.ctl(unix.EPOLL_CTL_ADD, wakeFD, Tag{Slot: wakeSlot}, unix.EPOLLIN|unix.EPOLLET) // each wake-up is reported once, and need not be read
 	}
 	if err != nil {
 		p.Close()
@@ -130,7 +129,7 @@ func (p *Poller) Wait(dst []Event) ([]Event, error) {
 	for i := range p.buf[:p.n] {
 		ev := &p.buf[i]
 		if ev.Fd == wakeSlot {
-			p.drainWake()
+			p.woken.Store(false) // before the caller looks for work: a Wake from here on is reported again
 			continue
 		}
 		dst = append(dst, Event{
@@ -158,11 +157,5 @@ func (p *Poller) Wake() {
 	if p.woken.Swap(true) {
 		return
 	}
-	unix.Write(p.wakeFD, one) // EAGAIN would mean that it is readable already
-}
-
-func (p *Poller) drainWake() {
-	unix.Read(p.wakeFD, p.count[:])
-	// After the read: a Wake from here on writes again, and what its caller queued before is seen after this Wait.
-	p.woken.Store(false)
+	unix.Write(p.wakeFD, one) // the counter is never read: it has room for 2^64 wake-ups
 }

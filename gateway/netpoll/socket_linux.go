@@ -28,6 +28,7 @@ func Accept(listener int) (fd int, err error) {
 func prepareListener(fd int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
+
 // sendFlags: a descriptor that is not non-blocking does not block either, and a broken connection gives no signal.
 const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
@@ -41,14 +42,10 @@ func Write(fd int, b []byte) (int, error) {
 	}
 }
 
-// LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window. What is
-// accepted from a listener has it from there.
-// sendto takes 8 % less CPU than unix.SendmsgN (256 B to TCP, BenchmarkFanOut): 4 % as there is no header to read, 3 % as
-// RawSyscall does not tell Go's scheduler. That is for calls that may block, and this one copies what there is room for and gives
-// it to the network: microseconds. But who writes to thousands in a row has to yield now and then: the scheduler, which
-// gives a processor to others when a call lasts, sees a goroutine that computes, and lets it go on for 10 ms.
+// sendto takes some 4 % less CPU than unix.SendmsgN (256 B to TCP, BenchmarkFanOut), as there is no header to read. RawSyscall would
+// take 3 % more off, but a row of those holds up whatever must stop the world: 2 to 3 ms instead of 0.1 in nine of ten cases.
 func sendto(fd int, b []byte) (int, unix.Errno) {
-	n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+	n, _, err := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 		sendFlags, 0, 0)
 	return int(n), err
 }
@@ -64,8 +61,8 @@ func outcome(n int, err unix.Errno) (int, error) {
 	return 0, err
 }
 
-// LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window.
-// Without it a stalled peer's send buffer grows to megabytes.
+// LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window. Accepted
+// sockets do not have it from their listener. Without it a stalled peer's send buffer grows to megabytes.
 func LimitUnsent(fd, bytes int) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 }
