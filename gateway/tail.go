@@ -81,12 +81,12 @@ func (t *tail) add(e *entry, a *wire.Audience) {
 	switch a.Kind {
 	case wire.Users:
 		for _, u := range a.Users.All() {
-			t.link(t.hash('u', u), e.seq)
+			t.link(t.hash(saltUser, u), e.seq)
 		}
 	case wire.Group:
-		t.link(t.hash('g', a.Group), e.seq)
+		t.link(t.hash(saltGroup, a.Group), e.seq)
 	case wire.All:
-		t.link(t.hash('a', nil), e.seq)
+		t.link(t.hash(saltAll, nil), e.seq)
 	}
 	t.shrink()
 	if len(t.newest) > t.sweep {
@@ -154,10 +154,10 @@ const (
 // is missing. after must not be below base.
 func (t *tail) missed(user string, groups []string, after uint64, limit int) (list []*entry, upTo uint64) {
 	steps := linksPerRecord * limit
-	list, steps = t.chain(list, t.hashString('u', user), user, groups, after, steps)
-	list, steps = t.chain(list, t.hash('a', nil), user, groups, after, steps)
+	list, steps = t.chain(list, t.hashString(saltUser, user), user, groups, after, steps)
+	list, steps = t.chain(list, t.hash(saltAll, nil), user, groups, after, steps)
 	for _, g := range groups {
-		list, steps = t.chain(list, t.hashString('g', g), user, groups, after, steps)
+		list, steps = t.chain(list, t.hashString(saltGroup, g), user, groups, after, steps)
 	}
 	if steps == 0 {
 		return t.walk(list[:0], user, groups, after, limit)
@@ -224,20 +224,17 @@ func wants(e *entry, user string, groups []string) bool {
 	return !a.Excepts(user, groups)
 }
 
-func (t *tail) hash(kind byte, name []byte) uint64 {
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	h.WriteByte(kind)
-	h.Write(name)
-	return h.Sum64() & t.mask
-}
+// Hashes of users, of groups and of everybody are kept apart: a group may be named like a user.
+const (
+	saltUser  uint64 = 0
+	saltGroup uint64 = 0x9e3779b97f4a7c15
+	saltAll   uint64 = 0xc2b2ae3d27d4eb4f
+)
 
-func (t *tail) hashString(kind byte, name string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	h.WriteByte(kind)
-	h.WriteString(name)
-	return h.Sum64() & t.mask
+func (t *tail) hash(salt uint64, name []byte) uint64 { return (maphash.Bytes(t.seed, name) ^ salt) & t.mask }
+
+func (t *tail) hashString(salt uint64, name string) uint64 {
+	return (maphash.String(t.seed, name) ^ salt) & t.mask
 }
 
 // ring is a queue whose elements keep their position: the first ever pushed has position 0. Its storage grows to the largest
