@@ -97,9 +97,9 @@ func TestTailAgainstModel(t *testing.T) {
 			tl.add(m.entry, &v.Audience)
 			if collide { // u0 to u3 share a chain, and g0 has u0's
 				for _, key := range []string{"u0", "u1", "u2", "u3"} {
-					tl.link(tl.hashString('u', key), head)
+					tl.link(tl.hashString(saltUser, key), head)
 				}
-				tl.link(tl.hashString('g', "g0"), head)
+				tl.link(tl.hashString(saltGroup, "g0"), head)
 				tl.shrink()
 			}
 			newest = mark{head, m.entry.part}
