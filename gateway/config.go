@@ -13,6 +13,7 @@ type Config struct {
 
 	Listen             string        `envconfig:"LISTEN" default:"127.0.0.1:8080" desc:"address for browsers"`
 	Loops              int           `envconfig:"LOOPS" default:"0" desc:"I/O loops; 0: one per core"`
+	IOURing            bool          `envconfig:"IO_URING" default:"true" desc:"write to many browsers with one system call where the system allows io_uring"`
 	Heartbeat          time.Duration `envconfig:"HEARTBEAT" default:"25s" desc:"silence after which a browser gets a heartbeat; below the idle time-out of proxies"`
 	HandshakeTimeout   time.Duration `envconfig:"HANDSHAKE_TIMEOUT" default:"10s" desc:"time for a handshake, and for the rest of a message once begun"`
 	AuthTimeout        time.Duration `envconfig:"AUTH_TIMEOUT" default:"8s" desc:"time for the first frame with a token, where the handshake had none"`

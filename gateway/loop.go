@@ -29,6 +29,7 @@ type loop struct {
 	head     *headReader
 	read     []byte // what a socket had to say, until the next is read
 	cork     cork
+	batch    batch
 	wheel    wheel
 	busy     []*Session // those that go on with catching up in this turn
 	sec      uint32     // seconds since the gateway began
@@ -71,8 +72,10 @@ func newLoop(index int, g *Gateway, listener int) (*loop, error) {
 	l.sec = g.seconds()
 	l.wheel.now = l.sec
 	l.alive.Store(time.Now().Unix())
+	l.batch.open(l)
 	if listener >= 0 {
 		if err := p.AddListener(listener, netpoll.Tag{}); err != nil {
+			l.batch.close()
 			p.Close()
 			return nil, err
 		}
@@ -185,6 +188,7 @@ func (l *loop) adopt(fd int) (netpoll.Tag, error) {
 // release gives a descriptor up. It is the only place where a slot is emptied; the caller closes the descriptor, or hands
 // it on.
 func (l *loop) release(fd int, i int32) {
+	l.batch.flushBeforeClose()
 	l.poller.Forget(fd)
 	delete(l.greets, i)
 	l.slots[i] = slot{next: l.free}
@@ -240,6 +244,7 @@ func (l *loop) closeAll() {
 		f()
 	}
 	l.each(func(s *Session) { s.destroy(causeStopped) }, (*greeting).close)
+	l.batch.close()
 	l.tally.flush(l.gate.metrics)
 }
 

@@ -77,13 +77,18 @@ func (s *Session) flushCork() {
 // write gives b to the socket, which has no outbox. frames gives what b consists of if not all of it was taken.
 func (s *Session) write(b []byte, frames func(int) []queued) {
 	n, err := netpoll.Write(int(s.fd), b)
+	s.wrote(n, err, len(b), frames)
+}
+
+// wrote is told what the socket took of so many bytes.
+func (s *Session) wrote(n int, err error, of int, frames func(int) []queued) {
 	if err != nil && !errors.Is(err, netpoll.ErrAgain) {
 		s.destroy(causeGone)
 		return
 	}
 	s.loop.tally.sent += n
 	s.beat = s.loop.sec + s.rhythm()
-	if n == len(b) {
+	if n == of {
 		return
 	}
 	s.out = &outbox{queue: frames(n), since: s.loop.sec}

@@ -48,6 +48,7 @@ func (l *loop) runCalls() {
 // is left is done later, with the sockets' events in between: no order depends on those.
 func (l *loop) drain(most int) (all bool) {
 	l.clock.refresh()
+	defer l.batch.flush()
 	for {
 		if l.at == len(l.list) && !l.swap() {
 			return true
@@ -57,10 +58,11 @@ func (l *loop) drain(most int) (all bool) {
 		}
 		switch d := &l.list[l.at]; {
 		case d.session != nil:
-			d.session.deliver(d.entry)
+			l.batch.deliver(d.session, d.entry, len(l.list)-l.at)
 			most--
 			l.at++
 		case d.entry.kind == 0:
+			l.batch.flush()
 			l.lose(d.entry)
 			l.at++
 		default:
@@ -97,7 +99,7 @@ func (l *loop) sweep(e *entry, most int) (n int) {
 	}
 	for ; l.swept < len(l.slots) && n < most; l.swept++ {
 		if s := l.slots[l.swept].session; s != nil && s.shard == e.shard && !a.Excepts(s.user, s.groups()) {
-			s.deliver(e)
+			l.batch.deliver(s, e, len(l.slots)-l.swept)
 			n++
 		}
 	}

@@ -30,6 +30,7 @@ type Session struct {
 	pinged    bool   // a ping is not answered yet
 	verifying bool   // a token is with the identity provider
 	ended     bool   // the browser's close frame, or its mistake, was the last that counts
+	batched   bool   // a frame of it is in the loop's batch
 	window    uint16 // second in which received counts, its last 16 bits
 	received  uint16 // frames in that second, as far as 16 bits go
 	life      uint32 // of the shard, when pos was true
@@ -229,17 +230,25 @@ func (s *Session) step() {
 
 // deliver is one Record from the feed.
 func (s *Session) deliver(e *entry) {
-	if s.state != live || s.life != e.life || e.seq <= s.pos {
-		return // it has it, or will catch up with it
+	if !s.wants(e) {
+		return
 	}
 	s.notify(e)
-	s.loop.gate.metrics.latency.Observe(float64(s.loop.clock.read()-e.stored) / 1e9)
+	s.observe(e)
 	if s.out != nil && len(s.out.queue) > s.loop.gate.cfg.Queue {
 		s.shard.leave(s)
 		s.pos = s.drop()
 		s.state = joining // from there, when the socket has room again
 		s.loop.gate.metrics.slow.Inc()
 	}
+}
+
+// wants tells that the session does not have the entry, and will not have it by catching up.
+func (s *Session) wants(e *entry) bool { return s.state == live && s.life == e.life && e.seq > s.pos }
+
+// observe measures the way of a live notification.
+func (s *Session) observe(e *entry) {
+	s.loop.gate.metrics.latency.Observe(float64(s.loop.clock.read()-e.stored) / 1e9)
 }
 
 func (s *Session) notify(e *entry) {

@@ -231,7 +231,9 @@ const (
 	saltAll   uint64 = 0xc2b2ae3d27d4eb4f
 )
 
-func (t *tail) hash(salt uint64, name []byte) uint64 { return (maphash.Bytes(t.seed, name) ^ salt) & t.mask }
+func (t *tail) hash(salt uint64, name []byte) uint64 {
+	return (maphash.Bytes(t.seed, name) ^ salt) & t.mask
+}
 
 func (t *tail) hashString(salt uint64, name string) uint64 {
 	return (maphash.String(t.seed, name) ^ salt) & t.mask
