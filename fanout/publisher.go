@@ -25,9 +25,6 @@ const (
 	// them until the connection breaks.
 	ackWait = 5 * time.Second
 
-	// lookEvery is how soon it is noticed that the connection has broken, and the acknowledgements under way with it.
-	lookEvery = 250 * time.Millisecond
-
 	defaultPayload = 1 << 20 // max_payload where it is not set
 
 	firstWait, mostWait = 50 * time.Millisecond, 2 * time.Second
@@ -42,13 +39,12 @@ const (
 type Publisher struct {
 	// Fixed at creation.
 	js       jetstream.JetStream
-	nc       *nats.Conn // of js
 	cfg      LogConfig
 	patience time.Duration
 	log      *slog.Logger
 	metrics  *publisherMetrics
 
-	answers *answers
+	courier *courier
 	indexes []*index // by shard
 	flying  *semaphore.Weighted
 	healing chan struct{} // holds one token while nobody recreates streams
@@ -59,12 +55,11 @@ type Publisher struct {
 func NewPublisher(js jetstream.JetStream, cfg LogConfig, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	p := &Publisher{
 		js:       js,
-		nc:       js.Conn(),
 		cfg:      cfg,
 		patience: patience,
 		log:      log,
 		metrics:  newPublisherMetrics(reg),
-		answers:  newAnswers(js.Conn()),
+		courier:  newCourier(js.Conn()),
 		flying:   semaphore.NewWeighted(inFlight),
 		healing:  make(chan struct{}, 1),
 	}
@@ -80,7 +75,7 @@ func (p *Publisher) Shards() int { return p.cfg.Shards }
 
 // MaxMessage is what the server takes in one message, headers and body, in bytes; before the first connection, the default of
 // all servers: an event must not be found too big because nobody was there to ask.
-func (p *Publisher) MaxMessage() int { return cmp.Or(int(p.nc.MaxPayload()), defaultPayload) }
+func (p *Publisher) MaxMessage() int { return cmp.Or(int(p.courier.lineNow().payload), defaultPayload) }
 
 // Publish stores the entries of e and returns nil when all are acknowledged. What could succeed later it tries again with the
 // same ids, for 30 s at least, then it returns an error that wraps ingest.ErrUnavailable; what cannot wraps ingest.ErrPermanent.
