@@ -54,12 +54,14 @@ func modelOf(all []pair, tabs float64) (g *growthModel, ok bool) {
 	g = &growthModel{
 		tab: of(residentTab), socket: of(kernelTab) / 2, delivery: of(backlogCPU), toAll: of(allCPU), follow: of(nobodyCPU),
 		shake: of(handshakeCPU), comeBack: of(resumeCPU), idle: of(idleCPU) / 100, fanout: of(oneFanout), store: of(nobodyNATS),
-		send: of(followerNATS), record: of(recordBytes), base: of(resident),
+		record: of(recordBytes), base: of(resident),
 	}
 	if s := values(all, "tidings", kernelSocket); len(s) > 0 {
 		g.socket = max(g.socket, median(s))
 	}
-	if ok {
+	more := values(all, "five", nobodyNATS)
+	if ok = ok && len(more) > 0; ok {
+		g.send = max(0, (median(more)-g.store)/4)
 		g.base += tailBytes - tabs*g.tab
 		g.idle /= tabs
 	}

@@ -21,14 +21,17 @@ type kind struct {
 // kinds are in the order of the table. Ratios are to the first.
 var kinds = []kind{
 	{"floor", "floor", startFloor, allTabs, []string{"few", "connect", "paced", "all", "one"}},
-	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "resume", "followers"}},
+	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "known", "resume"}},
+	{"writes", "io_uring off", startWrites, allTabs, []string{"connect", "paced", "all", "backlog"}},
 	{"single", "Tidings in one process", startSingle, singleTabs, []string{"paced", "all", "one"}},
+	{"five", "five gateways", startFive, lowTabs, []string{"nobody"}},
 	{"plain", "plain", startPlain, allTabs, []string{"few", "connect", "idle", "paced", "all", "one"}},
 }
 
 // several is measured alone, for a table of its own.
 var several = kind{"gateways", "Tidings", startSeveral, allTabs, []string{"connect", "idle", "paced", "all", "one", "nobody"}}
 
+func lowTabs(o *options) int    { return o.low }
 func allTabs(o *options) int    { return o.tabs }
 func singleTabs(o *options) int { return min(o.single, o.tabs) }
 
@@ -49,8 +52,8 @@ var parts = []part{
 	{"one", "one-user events as fast as they are taken", (*bench).one},
 	{"backlog", "one-user events that wait in the log: the gateway alone, saturated", (*bench).backlog},
 	{"nobody", "events that concern nobody here: the cost of following the log", (*bench).nobody},
+	{"known", "the backlog again, when the log's tail in memory knows a million users", (*bench).known},
 	{"resume", "all tabs dropped at once and back with their cursors", (*bench).resume},
-	{"followers", "events for nobody with more gateways, which have no tabs: what one more costs NATS", (*bench).followers},
 }
 
 func kindNamed(name string) *kind {

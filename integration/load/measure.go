@@ -46,7 +46,7 @@ func measure(ctx context.Context, o *options, b *builder, k *kind) (r *result, e
 			continue
 		}
 		if p.name != "few" && p.name != "connect" {
-			err = m.fill(m.tabs)
+			err = m.fill(ctx, m.tabs)
 		}
 		if err == nil {
 			err = p.run(m, ctx)
@@ -62,7 +62,7 @@ func tabsProcess(ctx context.Context) *exec.Cmd { return again(ctx, "tabs") }
 
 // fill opens tabs as fast as it goes, until there are so many. What is sent then is not counted: the first event wakes pages and
 // makes buffers.
-func (m *bench) fill(tabs int) error {
+func (m *bench) fill(ctx context.Context, tabs int) error {
 	if m.s.events.open >= tabs {
 		return nil
 	}
@@ -70,10 +70,10 @@ func (m *bench) fill(tabs int) error {
 	if err != nil {
 		return err
 	}
-	return m.warm(tabs)
+	return m.warm(ctx, tabs)
 }
 
-func (m *bench) warm(tabs int) error {
+func (m *bench) warm(ctx context.Context, tabs int) error {
 	m.s.events.opened(tabs)
 	if err := m.fleet.Reset(); err != nil {
 		return err
@@ -82,7 +82,10 @@ func (m *bench) warm(tabs int) error {
 		return err
 	}
 	_, err := m.await(int64(tabs))
-	return err
+	if err != nil {
+		return err
+	}
+	return m.quiet(ctx)
 }
 
 // await waits for exactly so many deliveries: one more or less, and the figures would be of something else.
@@ -149,6 +152,18 @@ func (m *bench) used(f func() error) (*cost, error) {
 		after.times[i] -= before.times[i]
 	}
 	return after, nil
+}
+
+// quiet waits until the server's processes do next to nothing: what they do behind an event is not to be counted as the next one's.
+func (m *bench) quiet(ctx context.Context) error {
+	const look = 250 * time.Millisecond
+	for range int(settleWithin / look) {
+		used, err := m.used(func() error { return pause(ctx, look) })
+		if err != nil || used.house() < look/10 {
+			return err
+		}
+	}
+	return fmt.Errorf("the servers were still busy after %v without events", settleWithin)
 }
 
 func micros(d time.Duration) float64 { return float64(d) / 1e3 }

@@ -29,6 +29,7 @@ const (
 	allLast        metric = "all_last_ms"            // until the last has it; median of the events
 	allRate        metric = "all_deliveries_per_s"   // until then
 	allCPU         metric = "all_cpu_us"             // per delivery
+	allOwn         metric = "all_tabs_cpu_us"        // per delivery, of the load generator
 	fewAllCPU      metric = "few_all_cpu_us"         // the same with few tabs
 	oneRate        metric = "one_events_per_s"       // saturated
 	oneCPU         metric = "one_cpu_us"             // per delivery
@@ -36,11 +37,12 @@ const (
 	oneFanout      metric = "one_fanout_cpu_us"      // per event, the process with the role fanout
 	oneNATS        metric = "one_nats_cpu_us"        // per event
 	nobodyNATS     metric = "nobody_nats_cpu_us"     // per event, publish and fanout included
-	followerNATS   metric = "follower_nats_cpu_us"   // per event and gateway
 	recordBytes    metric = "record_bytes"           // in the log
 	fewOneCPU      metric = "few_one_cpu_us"         // per delivery, few tabs
 	backlogCPU     metric = "backlog_cpu_us"         // per delivery
 	backlogRate    metric = "backlog_events_per_s"   //
+	knownCPU       metric = "known_cpu_us"           // per delivery
+	knownResident  metric = "known_resident_bytes"   // of the process, then
 	nobodyCPU      metric = "nobody_cpu_us"          // per event
 	resumeSeconds  metric = "resume_s"               // from the first handshake until the last tab has everything
 	resumeOpen     metric = "resume_open_s"          // until the last tab is open

@@ -32,6 +32,7 @@ type options struct {
 	seconds   int // for so long
 	all       int // events to all tabs
 	burst     int // one-user events as fast as they are taken
+	known     int // users that the tail is told of
 	missed    int // events that each tab misses before it resumes
 	bytes     int // of an event's data
 	settle    time.Duration
@@ -62,6 +63,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.seconds, "seconds", 5, "seconds of paced events; with -target and without -nats: of listening")
 	f.IntVar(&o.all, "all", 10, "events to all tabs, one after the other")
 	f.IntVar(&o.burst, "burst", 40_000, "one-user events as fast as they are taken")
+	f.IntVar(&o.known, "known", 1_000_000, "users that the tail is told of, to see what they cost the others")
 	f.IntVar(&o.missed, "missed", 10, "one-user events that each tab misses before it resumes")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "time in which the processor time of idle tabs is taken")
 	f.IntVar(&o.bytes, "bytes", 256, "bytes of an event's data")
@@ -123,7 +125,7 @@ func (o *options) validate() error {
 	}{
 		{"tabs", o.tabs, 2, 1_000_000}, {"low", o.low, 1, o.tabs - 1}, {"few", o.few, 1, o.tabs}, {"single", o.single, 1, 1_000_000}, {"users", o.users, 1, o.tabs}, {"procs", o.procs, 1, 64},
 		{"connect", o.connect, 1, 100_000}, {"pairs", o.pairs, 1, 50}, {"gateways", o.gateways, 0, 64}, {"rate", o.rate, 1, 1_000_000}, {"seconds", o.seconds, 1, 3600},
-		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"missed", o.missed, 1, 1000}, {"bytes", o.bytes, minBody, 65_536},
+		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"known", o.known, 1, 10_000_000}, {"missed", o.missed, 1, 1000}, {"bytes", o.bytes, minBody, 65_536},
 	} {
 		if o.target != "" && (n.name == "low" || n.name == "few") {
 			continue

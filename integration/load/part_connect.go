@@ -9,7 +9,7 @@ import (
 
 // connect opens the tabs, and takes what they cost.
 func (m *bench) connect(ctx context.Context) error {
-	if err := m.fill(max(m.o.low, m.s.events.open)); err != nil {
+	if err := m.fill(ctx, max(m.o.low, m.s.events.open)); err != nil {
 		return err
 	}
 	before, err := memoryOf(ctx, m.s, m.o.settle)
@@ -39,7 +39,7 @@ func (m *bench) connect(ctx context.Context) error {
 	if len(m.s.admins) > 0 {
 		m.r.Values[liveTab] = float64(after.Live-before.Live) / more
 	}
-	return m.warm(m.tabs)
+	return m.warm(ctx, m.tabs)
 }
 
 // idle is what tabs cost that get nothing but heartbeats.

@@ -12,7 +12,7 @@ import (
 
 // few takes the cost of a delivery with few tabs: with all, it should be the same.
 func (m *bench) few(ctx context.Context) error {
-	if err := m.fill(m.o.few); err != nil {
+	if err := m.fill(ctx, m.o.few); err != nil {
 		return err
 	}
 	all, err := m.toAll(ctx, min(m.o.all*m.tabs/m.o.few, maxFewEvents), fewPause)
@@ -41,6 +41,7 @@ func (m *bench) all(ctx context.Context) error {
 		return err
 	}
 	m.r.Values[allP50], m.r.Values[allLast], m.r.Values[allCPU] = r.half, r.last, r.cpu
+	m.r.Values[allOwn] = r.own
 	m.r.Values[allRate] = float64(m.s.events.open) / (r.last / 1e3)
 	return nil
 }
@@ -49,12 +50,17 @@ func (m *bench) all(ctx context.Context) error {
 type toAll struct {
 	half, last float64 // ms until half, and until all of the tabs have it; medians of the events
 	cpu        float64 // µs per delivery
+	own        float64 // the same of the processes that hold the tabs' other ends
 }
 
 func (m *bench) toAll(ctx context.Context, count int, rest time.Duration) (*toAll, error) {
 	var half, last []float64
-	var cpu time.Duration
+	var cpu, own time.Duration
 	for range count {
+		before, err := m.ownCPU()
+		if err != nil {
+			return nil, err
+		}
 		used, err := m.used(func() error {
 			if err := m.fleet.Reset(); err != nil {
 				return err
@@ -69,12 +75,29 @@ func (m *bench) toAll(ctx context.Context, count int, rest time.Duration) (*toAl
 		if err != nil {
 			return nil, err
 		}
-		cpu += used.tabs()
+		after, err := m.ownCPU()
+		if err != nil {
+			return nil, err
+		}
+		cpu, own = cpu+used.tabs(), own+after-before
 		if err := pause(ctx, rest); err != nil {
 			return nil, err
 		}
 	}
-	return &toAll{median(half), median(last), micros(cpu) / float64(count*m.s.events.open)}, nil
+	n := float64(count * m.s.events.open)
+	return &toAll{median(half), median(last), micros(cpu) / n, micros(own) / n}, nil
+}
+
+// ownCPU is what the load generator's processes have used.
+func (m *bench) ownCPU() (sum time.Duration, err error) {
+	for _, pid := range m.fleet.PIDs() {
+		t, err := cpuOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += t
+	}
+	return sum, nil
 }
 
 // paced takes the latency at a rate that leaves room.

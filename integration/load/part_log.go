@@ -18,16 +18,51 @@ const backlogRound = 4000
 // backlog stops the gateway's process, lets events pile up in the log, and lets it go on: so that the gateway is saturated, which
 // it is never by a pipeline that stores every event twice on the same machine.
 func (m *bench) backlog(ctx context.Context) error {
-	var cpu, took time.Duration
+	cpu, rate, err := m.fromLog(ctx)
+	if err == nil {
+		m.r.Values[backlogCPU], m.r.Values[backlogRate] = cpu, rate
+	}
+	return err
+}
+
+// known takes the same when the tail knows many users more.
+func (m *bench) known(ctx context.Context) error {
+	const ofEvent = 1000
+	before, err := m.logLength(ctx)
+	if err != nil {
+		return err
+	}
+	for u := 0; u < m.o.known; u += ofEvent {
+		if err := m.s.events.sink.(*streamSink).many(m.o.users+u, m.o.users+min(u+ofEvent, m.o.known)); err != nil {
+			return err
+		}
+	}
+	if err := m.s.events.settled(ctx); err != nil {
+		return err
+	}
+	if err := m.logged(ctx, before+uint64((m.o.known+ofEvent-1)/ofEvent)); err != nil {
+		return err
+	}
+	if m.r.Values[knownCPU], _, err = m.fromLog(ctx); err != nil {
+		return err
+	}
+	size, err := m.s.procs[0].resident()
+	m.r.Values[knownResident] = float64(size)
+	return err
+}
+
+// fromLog gives the gateway's cost of a delivery, in µs, and the events that it handles in a second.
+func (m *bench) fromLog(ctx context.Context) (cpu, rate float64, err error) {
+	var spent, took time.Duration
 	var deliveries int64
 	rounds := max(1, m.o.burst/backlogRound)
 	for range rounds {
 		if err := m.fleet.Reset(); err != nil {
-			return err
+			return 0, 0, err
 		}
 		tabs, err := m.pileUp(ctx, min(m.o.burst, backlogRound))
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
 		began := time.Now()
 		used, err := m.used(func() error {
@@ -39,14 +74,12 @@ func (m *bench) backlog(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
-		cpu += used.tabs()
+		spent += used.tabs()
 		deliveries += tabs
 	}
-	m.r.Values[backlogCPU] = micros(cpu) / float64(deliveries)
-	m.r.Values[backlogRate] = float64(rounds*min(m.o.burst, backlogRound)) / took.Seconds()
-	return nil
+	return micros(spent) / float64(deliveries), float64(rounds*min(m.o.burst, backlogRound)) / took.Seconds(), nil
 }
 
 // pileUp publishes while the gateway stands still, and waits until the log has everything.
@@ -69,44 +102,10 @@ func (m *bench) pileUp(ctx context.Context, events int) (tabs int64, err error) 
 
 // nobody publishes events whose users have no tab here: every gateway reads the whole log, and that is what it costs.
 func (m *bench) nobody(ctx context.Context) error {
-	used, err := m.unconcerning(ctx)
-	if err != nil {
-		return err
-	}
-	m.r.Values[nobodyCPU] = micros(used.tabs()) / float64(m.o.burst*len(m.s.targets))
-	m.r.Values[nobodyNATS] = micros(used.of("nats")) / float64(m.o.burst)
-	m.r.Values[recordBytes], err = m.bytesOfRecord(ctx)
-	return err
-}
-
-// moreFollowers is how many gateways are added to see what each costs.
-const moreFollowers = 4
-
-// followers adds gateways without tabs, and takes what NATS needs for each more than before.
-func (m *bench) followers(ctx context.Context) error {
-	before, err := m.unconcerning(ctx)
-	if err != nil {
-		return err
-	}
-	for range moreFollowers {
-		if _, err := m.s.startGateway(ctx, m.b); err != nil {
-			return err
-		}
-	}
-	after, err := m.unconcerning(ctx)
-	if err != nil {
-		return err
-	}
-	m.r.Values[followerNATS] = micros(after.of("nats")-before.of("nats")) / float64(m.o.burst*moreFollowers)
-	return nil
-}
-
-// unconcerning publishes events that concern nobody, and waits until a gateway has read them all.
-func (m *bench) unconcerning(ctx context.Context) (*cost, error) {
 	if err := m.fleet.Reset(); err != nil {
-		return nil, err
+		return err
 	}
-	return m.used(func() error {
+	used, err := m.used(func() error {
 		before, err := m.logLength(ctx)
 		if err != nil {
 			return err
@@ -128,6 +127,13 @@ func (m *bench) unconcerning(ctx context.Context) (*cost, error) {
 		_, err = m.await(m.s.events.tabsOf(0))
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	m.r.Values[nobodyCPU] = micros(used.tabs()) / float64(m.o.burst*len(m.s.targets))
+	m.r.Values[nobodyNATS] = micros(used.of("nats")) / float64(m.o.burst)
+	m.r.Values[recordBytes], err = m.bytesOfRecord(ctx)
+	return err
 }
 
 // bytesOfRecord is what a record of a one-user event takes in the log.

@@ -151,13 +151,22 @@ func (p *process) stop() error {
 	return nil
 }
 
-// cpu is the processor time that the process has used, of all its threads, to the nanosecond: /proc/PID/stat has only 10 ms.
+// cpu is the processor time that the process has used.
 func (p *process) cpu() (time.Duration, error) {
+	t, err := cpuOf(p.cmd.Process.Pid)
+	if err != nil {
+		return 0, fmt.Errorf("processor time of %s: %w", p.name, err)
+	}
+	return t, nil
+}
+
+// cpuOf is the processor time of a process, of all its threads, to the nanosecond: /proc/PID/stat has only 10 ms.
+func cpuOf(pid int) (time.Duration, error) {
 	// clock_getcpuclockid(3): the complement of the process number, and 2 for the scheduler's own count.
-	clock := int32(^uint32(p.cmd.Process.Pid)<<3 | 2)
+	clock := int32(^uint32(pid)<<3 | 2)
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0, fmt.Errorf("processor time of %s: %w", p.name, err)
+		return 0, err
 	}
 	return time.Duration(t.Nano()), nil
 }

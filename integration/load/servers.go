@@ -26,6 +26,7 @@ type server struct {
 	secret      string
 	admins      []string // host:port of pprof of each process with tabs; empty: they have none
 	nats        string   // nats://…; empty: it has none
+	env         []string // more settings of the gateways
 	procs       []*process
 	events      *events
 	dir         string
@@ -71,7 +72,8 @@ func startFloor(ctx context.Context, b *builder) (s *server, err error) {
 	return s, nil
 }
 
-// rules is the file that the fanout role is given: an audience of one by an expression, and everybody.
+// rules is the file that the fanout role is given: an audience of one by an expression, everybody, and a list of many who need not
+// see it.
 const rules = `rules:
   - name: one
     subject: events.load.*.one
@@ -79,24 +81,30 @@ const rules = `rules:
   - name: all
     subject: events.load.*.all
     all: true
+  - name: many
+    subject: events.load.*.many
+    users: event.data.users
+    data: '{"of": "many"}'
 `
 
 // startTidings starts NATS, and each role as its own process, as on a cluster. Tokens are checked.
-func startTidings(ctx context.Context, b *builder) (s *server, err error) {
-	s = &server{subprotocol: "tidings.v1", secret: secret()}
-	defer s.stopOn(&err)
-	if err := s.startNATS(ctx, b); err != nil {
-		return nil, err
-	}
-	if err := s.startFanout(ctx, b); err != nil {
-		return nil, err
-	}
-	return s, s.startGateways(ctx, b, 1)
+func startTidings(ctx context.Context, b *builder) (*server, error) { return startRoles(ctx, b, 1) }
+
+// startWrites is the same where the gateway may not use io_uring, as in many containers.
+func startWrites(ctx context.Context, b *builder) (*server, error) {
+	return startRoles(ctx, b, 1, "TIDINGS_IO_URING=false")
 }
 
+// startFive is for what each gateway more costs NATS, which sends it every record.
+func startFive(ctx context.Context, b *builder) (*server, error) { return startRoles(ctx, b, 5) }
+
 // startSeveral starts as many gateways as were asked for, with one NATS and one fanout.
-func startSeveral(ctx context.Context, b *builder) (s *server, err error) {
-	s = &server{subprotocol: "tidings.v1", secret: secret()}
+func startSeveral(ctx context.Context, b *builder) (*server, error) {
+	return startRoles(ctx, b, b.o.gateways)
+}
+
+func startRoles(ctx context.Context, b *builder, gateways int, env ...string) (s *server, err error) {
+	s = &server{subprotocol: "tidings.v1", secret: secret(), env: env}
 	defer s.stopOn(&err)
 	if err := s.startNATS(ctx, b); err != nil {
 		return nil, err
@@ -104,7 +112,7 @@ func startSeveral(ctx context.Context, b *builder) (s *server, err error) {
 	if err := s.startFanout(ctx, b); err != nil {
 		return nil, err
 	}
-	return s, s.startGateways(ctx, b, b.o.gateways)
+	return s, s.startGateways(ctx, b, gateways)
 }
 
 // startSingle starts the whole house as one process, as a first user has it.
@@ -145,8 +153,8 @@ func (s *server) rules() (file string, err error) {
 
 // gateway is what a process with tabs is told.
 func (s *server) gateway(b *builder) []string {
-	return []string{"TIDINGS_LISTEN=127.0.0.1:0", "TIDINGS_AUTH_HMAC_SECRET=" + s.secret,
-		fmt.Sprintf("TIDINGS_CONNECTIONS_PER_USER=%d", b.o.tabs)}
+	return append([]string{"TIDINGS_LISTEN=127.0.0.1:0", "TIDINGS_AUTH_HMAC_SECRET=" + s.secret,
+		fmt.Sprintf("TIDINGS_CONNECTIONS_PER_USER=%d", b.o.tabs)}, s.env...)
 }
 
 func (s *server) startFanout(ctx context.Context, b *builder) error {

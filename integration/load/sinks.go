@@ -76,6 +76,15 @@ func (s *streamSink) one(user int) error {
 
 func (s *streamSink) all() error { return s.publish("events.load.0.all", s.body.data("")) }
 
+// many is an event for users from, from+1, … before to.
+func (s *streamSink) many(from, to int) error {
+	b := []byte(`{"users":[`)
+	for u := from; u < to; u++ {
+		b = append(append(append(b, '"'), loadgen.User(u)...), `",`...)
+	}
+	return s.publish("events.load.0.many", append(b[:len(b)-1], "]}"...))
+}
+
 func (s *streamSink) publish(subject string, data []byte) error {
 	_, err := s.js.PublishAsync(subject, data, jetstream.WithStallWait(stallWait))
 	return err
