@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"tidings/fanout/wire"
 	"tidings/gateway/frame"
 	"tidings/gateway/netpoll"
@@ -319,175 +317,12 @@ func (s *Session) drop() (pos uint64) {
 
 func (s *Session) sendControl(b []byte) { s.send(queued{b: b, before: s.pos}) }
 
-// close begins the closing handshake (RFC 6455, 7.1.2): a close frame, then a while for the browser's own.
-func (s *Session) close(code CloseCode, reason string) {
-	if s.state >= closing {
-		return
-	}
-	s.leaveShard()
-	s.loop.gate.metrics.closes.WithLabelValues(code.Name()).Inc()
-	s.state = closing
-	s.verifying = false
-	s.due = s.loop.sec + closeSeconds
-	s.remind(s.due)
-	if s.out != nil {
-		s.out.drop(0)
-	}
-	s.sendControl(frame.AppendClose(nil, ws.StatusCode(code), reason))
-	s.hangUp()
-}
-
-// hangUp ends our direction when our close frame is written and the browser has said its last, in whatever order. RFC 6455,
-// 7.1.1: "the underlying TCP connection, in most normal cases, SHOULD be closed first by the server", by shutdown, reading to the
-// end, and close. What still comes is thrown away: closing on unread bytes would reset the connection, and could take the
-// close frame with it.
-func (s *Session) hangUp() {
-	if s.state == closing && s.ended && s.out == nil && s.loop.cork.session != s {
-		netpoll.CloseWrite(int(s.fd)) // an error is the browser's leaving
-	}
-}
-
-func (s *Session) leaveShard() {
-	if s.shard != nil {
-		s.shard.detach(s)
-	}
-}
-
-// destroy closes the socket. Every session ends here, once. cause is for the metrics when no close frame was sent.
-func (s *Session) destroy(cause string) {
-	if s.state == closed {
-		return
-	}
-	if s.state != closing {
-		s.leaveShard()
-		s.loop.gate.metrics.closes.WithLabelValues(cause).Inc()
-	}
-	s.state = closed
-	s.loop.gate.metrics.sessions.Dec()
-	if s.in != nil {
-		s.loop.gate.readers.Put(s.in)
-		s.in = nil
-	}
-	s.out = nil
-	s.loop.release(int(s.fd), s.slot)
-	netpoll.Close(int(s.fd))
-}
-
 // watch asks the poller for what the session can use.
 func (s *Session) watch() {
 	if err := s.loop.poller.Watch(int(s.fd), s.tag(), true, s.out != nil); err != nil {
 		s.destroy(causeGone)
 	}
 }
-
-// remind sets the wheel, unless it comes by earlier anyway.
-func (s *Session) remind(at uint32) {
-	if s.reminder == 0 || at < s.reminder {
-		s.reminder = s.loop.wheel.add(at, s.tag())
-	}
-}
-
-// rhythm is the session's interval between heartbeats, in seconds: the setting ± 10 %, always the same for one session.
-func (s *Session) rhythm() uint32 {
-	h := s.loop.gate.heartSeconds
-	return h - h/10 + uint32(s.id)%(h/5+1)
-}
-
-// check is the wheel's reminder: everything that depends on time.
-func (s *Session) check() {
-	now := s.loop.sec
-	if now < s.reminder {
-		return // a reminder from before one that came earlier
-	}
-	s.reminder = 0
-	rarely := s.rarely()
-	switch {
-	case s.due != 0 && now >= s.due:
-		switch {
-		case s.state == closing:
-			s.destroy("")
-		case s.verifying:
-			s.close(closeOverloaded, "the token cannot be checked now")
-		default:
-			s.close(closeUnauthorized, "no token came in time")
-		}
-	case s.state == closing:
-	case s.expires != 0 && now >= s.expires:
-		s.close(closeUnauthorized, "the token has expired")
-	case rarely.stuck != 0 && now >= rarely.stuck+s.loop.gate.handshakeSeconds:
-		s.close(closeFlood, "a message was begun and not finished")
-	case s.out != nil && now >= s.out.since+s.loop.gate.slowSeconds:
-		s.close(closeSlow, "the connection takes no data")
-	case rarely.ahead != 0 && now >= rarely.ahead+aheadSeconds:
-		s.checkAhead()
-	}
-	if s.state == live && now >= s.beat && s.out == nil {
-		s.heartbeat()
-	}
-	if s.state != closed {
-		s.remind(s.nextCheck())
-	}
-}
-
-func (s *Session) nextCheck() uint32 {
-	at := s.loop.sec + wheelSize
-	for _, t := range [...]uint32{s.due, s.expires, s.beat} {
-		if t != 0 {
-			at = min(at, t)
-		}
-	}
-	rarely := s.rarely()
-	if rarely.stuck != 0 {
-		at = min(at, rarely.stuck+s.loop.gate.handshakeSeconds)
-	}
-	if rarely.ahead != 0 {
-		at = min(at, rarely.ahead+aheadSeconds)
-	}
-	if s.out != nil {
-		at = min(at, s.out.since+s.loop.gate.slowSeconds)
-	}
-	return at
-}
-
-// heartbeat tells a quiet session how far it is, and asks for a sign of life.
-func (s *Session) heartbeat() {
-	if s.pinged {
-		s.close(closeNoHeartbeat, "no pong came back")
-		return
-	}
-	s.pinged = true
-	if s.dialect == plain {
-		s.sendControl(pingFrame)
-		return
-	}
-	f := &s.loop.feeds[s.shard.id]
-	before := s.pos
-	if s.life != f.life { // the loss is on its way
-		s.sendControl(pingFrame)
-		return
-	}
-	s.pos = max(s.pos, f.seq)
-	s.send(queued{b: s.loop.heartbeat(f, s), before: before, moves: true})
-	s.loop.tally.heartbeats++
-}
-
-// checkAhead ends the patience with a cursor that is beyond the end of the log: the log's leader itself, asked after the
-// session came, does not have it.
-func (s *Session) checkAhead() {
-	since := time.Duration(s.loop.sec-s.rarely().ahead-aheadSeconds) * time.Second
-	switch s.shard.judge(s.pos, time.Now().Add(-since)) {
-	case caughtUp:
-		s.setAhead(0)
-	case beyondEnd:
-		s.giveUp(resetAhead)
-	case unknown: // look again in a second
-	}
-}
-
-const (
-	aheadSeconds = 5
-	closeSeconds = 3
-)
 
 // welcomeFrame is the first frame of tidings.v1.
 func welcomeFrame(id uint64, c wire.Cursor, r resume, heartbeat time.Duration) []byte {
