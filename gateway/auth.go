@@ -23,6 +23,7 @@ type Authenticator struct {
 	public *authKey // nil: none configured
 	jwks   *jwks    // nil: none configured
 	parser *jwt.Parser
+	heads  tokenHeads
 	claims authClaims
 	now    func() time.Time
 }
@@ -123,7 +124,7 @@ func (a *Authenticator) verify(token string) (id Identity, missing bool, err err
 		return id, false, errTokenMalformed
 	}
 	claims := jwt.MapClaims{}
-	_, err = a.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (key any, err error) {
+	err = a.heads.parse(a.parser, token, claims, func(t *jwt.Token) (key any, err error) {
 		key, missing, err = a.keys(t)
 		return key, err
 	})
