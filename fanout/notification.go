@@ -12,8 +12,8 @@ func (n *Notification) encode(e *ingest.Event) []byte {
 	b := make([]byte, 0, 160+len(e.ID)+len(n.Kind)+len(n.Data)+len(e.TraceParent))
 	b = appendString(append(b, `{"id":`...), e.ID)
 	b = appendString(append(b, `,"kind":`...), n.Kind)
-	b = appendString(append(b, `,"time":`...), e.Time.UTC().Format(timeFormat))
-	b = append(append(b, `,"data":`...), n.Data...)
+	b = e.Time.UTC().AppendFormat(append(b, `,"time":"`...), timeFormat)
+	b = append(append(b, `","data":`...), n.Data...)
 	if e.TraceParent != "" {
 		b = appendString(append(b, `,"traceparent":`...), e.TraceParent)
 	}

@@ -73,13 +73,15 @@ func (c *crew) leave(next chan job) bool {
 	return true
 }
 
-// trim sends away those that were not needed since it was called last: behind a burst thousands may wait, with 8 KiB of stack each.
+// trim sends away a fourth of those that were not needed since it was called last: behind a burst thousands may wait, with 8 KiB of
+// stack each, but the next burst may be near.
 func (c *crew) trim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, next := range c.idle[:c.few] {
+	n := (c.few + 3) / 4
+	for _, next := range c.idle[:n] {
 		close(next)
 	}
-	c.idle = slices.Delete(c.idle, 0, c.few)
+	c.idle = slices.Delete(c.idle, 0, n)
 	c.few = len(c.idle)
 }

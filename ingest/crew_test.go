@@ -50,9 +50,17 @@ func TestCrew(t *testing.T) {
 	put(3)
 	waitFor(t, "the next to be done", func() bool { return l.idle() && s.crew.idleHands() == burst })
 	s.crew.trim()
-	if got := s.crew.idleHands(); got < 1 || got > 3 {
-		t.Errorf("with three at work at most: got %d idle, want 1 to 3", got)
+	if got := s.crew.idleHands(); got >= burst || got < burst*3/4-1 {
+		t.Errorf("some were not needed: got %d idle, want three fourths of %d", got, burst)
 	}
+	for range burst {
+		s.crew.trim()
+	}
+	if got := s.crew.idleHands(); got != 0 {
+		t.Errorf("long after the burst: got %d idle, want 0", got)
+	}
+	put(1)
+	waitFor(t, "one more to be done", func() bool { return s.crew.idleHands() == 1 })
 	cancel()
 	s.crew.up.Wait()
 	if got := s.crew.idleHands(); got != 0 {

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -21,10 +20,10 @@ const (
 func Stream(s int) string { return "LOG_" + strconv.Itoa(s) }
 
 // Subject is where Records go whose recipients all lie in user partition p of shard s.
-func Subject(s, p int) string { return fmt.Sprintf("log.%d.%d", s, p) }
+func Subject(s, p int) string { return "log." + strconv.Itoa(s) + "." + strconv.Itoa(p) }
 
 // MixedSubject is where all other Records of shard s go: several partitions, a group, all.
-func MixedSubject(s int) string { return fmt.Sprintf("log.%d.m", s) }
+func MixedSubject(s int) string { return "log." + strconv.Itoa(s) + ".m" }
 
 // Shard is the shard of a user: FNV-1a, 32 bits, modulo the number of shards.
 func Shard(user string, shards int) int {
