@@ -58,6 +58,7 @@ func startFloor(ctx context.Context, b *builder) (s *server, err error) {
 	s = &server{}
 	defer s.stopOn(&err)
 	cmd := exec.CommandContext(ctx, b.floor, fmt.Sprintf("-bytes=%d", b.o.bytes))
+	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1") // to the runtime, its only goroutine never waits
 	orders, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -35,6 +35,8 @@ const (
 	greeting = -2 // the request has not come
 )
 
+const forever = ^uintptr(0) // epoll_wait's time-out of -1
+
 func newServer(f *order.Frame) (*server, error) {
 	s := &server{frame: f, slots: make([]int32, 1<<16)}
 	for i := range s.slots {
@@ -79,11 +81,15 @@ func (s *server) watch(fd int) error {
 // run serves until standard input ends.
 func (s *server) run() error {
 	for {
-		n, err := unix.EpollWait(s.epoll, s.events[:], -1)
-		if err != nil && err != unix.EINTR {
-			return fmt.Errorf("epoll_wait: %w", err)
+		n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll), uintptr(unsafe.Pointer(&s.events[0])), uintptr(len(s.events)), forever, 0, 0)
+		if e == unix.EINTR {
+			continue
 		}
-		for i := range s.events[:max(n, 0)] {
+		if e != 0 {
+			return fmt.Errorf("epoll_wait: %w", e)
+		}
+		var err error
+		for i := range s.events[:n] {
 			switch fd := int(s.events[i].Fd); {
 			case fd == s.listener:
 				err = s.acceptAll()
@@ -96,7 +102,7 @@ func (s *server) run() error {
 			default:
 				s.close(fd) // it says nothing, so that it can only have ended
 			}
-			if err != nil && err != unix.EINTR {
+			if err != nil {
 				return err
 			}
 		}
@@ -155,16 +161,17 @@ func (s *server) close(fd int) {
 
 // orders reads standard input and does what it says.
 func (s *server) orders() error {
-	n, err := unix.Read(0, s.input[s.part:])
+	room := s.input[s.part:]
+	n, _, e := unix.RawSyscall(unix.SYS_READ, 0, uintptr(unsafe.Pointer(&room[0])), uintptr(len(room)))
 	switch {
-	case err == unix.EINTR:
+	case e == unix.EINTR:
 		return nil
-	case err != nil:
-		return fmt.Errorf("read orders: %w", err)
+	case e != 0:
+		return fmt.Errorf("read orders: %w", e)
 	case n == 0:
 		return errOver
 	}
-	b := s.input[:s.part+n]
+	b := s.input[:s.part+int(n)]
 	for ; len(b) >= order.Size; b = b[order.Size:] {
 		if err := s.deliver(order.Cut(b)); err != nil {
 			return err
