@@ -122,6 +122,15 @@ type followed struct {
 	heartSeq uint64
 }
 
+// followed is what may be promised to sessions of a shard; nil where that is nothing yet: a loop learns of a new shard within a second,
+// or later when it has much to deliver.
+func (l *loop) followed(sh *shard) *followed {
+	if sh.id >= len(l.feeds) {
+		return nil
+	}
+	return &l.feeds[sh.id]
+}
+
 // promise is what may be promised to sessions soon: whatever it covers was in the loop's queue when it was read.
 type promise struct {
 	feeds   []followed

@@ -137,3 +137,25 @@ func TestHeartbeatPromisesOnlyWhatWasSent(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A heartbeat can be due before the loop knows what it may promise: the gateway has just begun, or has much to deliver.
+func TestHeartbeatBeforeThereIsAPromise(t *testing.T) {
+	b := newBench(t, nil)
+	s, browser := b.session("alice")
+	read(browser)
+	b.loop.feeds = nil
+	b.loop.promise = promise{waiting: true} // taken before there were shards
+	b.say("alice")
+	read(browser)
+	b.loop.feeds = nil
+	s.heartbeat()
+	if got := read(browser); !bytes.Equal(got, pingFrame) || s.state != live {
+		t.Fatalf("got %q in state %d, want a ping", got, s.state)
+	}
+	s.pinged = false
+	b.later(2)
+	s.heartbeat()
+	if got := string(read(browser)); !strings.Contains(got, `"cursor":"0.1.1"`) {
+		t.Errorf("got %q, want a heartbeat with the position", got)
+	}
+}

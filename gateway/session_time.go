@@ -82,12 +82,12 @@ func (s *Session) heartbeat() {
 		s.sendControl(pingFrame)
 		return
 	}
-	f := &s.loop.feeds[s.shard.id]
-	before := s.pos
-	if s.life != f.life { // the loss is on its way
+	f := s.loop.followed(s.shard)
+	if f == nil || s.life != f.life { // there is nothing to promise yet, or a loss is on its way
 		s.sendControl(pingFrame)
 		return
 	}
+	before := s.pos
 	s.pos = max(s.pos, f.seq)
 	s.send(queued{b: s.loop.heartbeat(f, s), before: before, moves: true})
 	s.loop.tally.heartbeats++
