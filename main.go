@@ -222,7 +222,7 @@ func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
 		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return err
 	}
