@@ -32,9 +32,11 @@ func (l *loop) greet(fd int) {
 		netpoll.Close(fd)
 		return
 	}
-	g := &greeting{loop: l, fd: fd, tag: t, due: l.sec + l.gate.handshakeSeconds}
+	due := l.sec + max(1, l.gate.handshakeSeconds-netpoll.AcceptDelay)
+	g := &greeting{loop: l, fd: fd, tag: t, due: due}
 	l.greets[t.Slot] = g
-	l.wheel.add(g.due, t)
+	l.wheel.add(due, t)
+	g.readable() // where accepting waits for the request, it is there
 }
 
 // check is the wheel's reminder.

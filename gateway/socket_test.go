@@ -325,6 +325,7 @@ func TestNoDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	conn.Write([]byte("GET")) // one that says nothing would not be there yet
 	accept := func() bool {
 		t.Helper()
 		l.poller.SetDeadline(time.Now().Add(100 * time.Millisecond))
@@ -352,7 +353,11 @@ func TestNoDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer second.Close()
+	second.Write([]byte("GET"))
 	withoutDescriptors(t, func() { accept() })
+	if !l.paused {
+		t.Fatal("the listener is watched without descriptors")
+	}
 	l.stopping = true
 	l.second(l.sec + 1)
 	if accept() {

@@ -90,7 +90,7 @@ func TestDeletedStream(t *testing.T) {
 		_, err := b.js.Stream(b.ctx(), StreamEvents)
 		return err == nil && s.Ready() == nil
 	})
-	b.publishRounds(20, 10, 20)
+	b.insistOnRounds(20, 10, 20)
 	waitFor(t, "all events", func() bool { return j.len() == 20*20 })
 	b.settled()
 	j.checkOrder(t, 20, 20)

@@ -30,6 +30,9 @@ func Accept(listener int) (fd int, err error) {
 	}
 }
 
+// AcceptDelay is how many seconds a connection that says nothing may wait to be accepted.
+const AcceptDelay = 0
+
 // prepareListener does nothing: Accept sets what is needed.
 func prepareListener(int) error { return nil }
 
