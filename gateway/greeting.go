@@ -32,11 +32,16 @@ func (l *loop) greet(fd int) {
 		netpoll.Close(fd)
 		return
 	}
-	due := l.sec + max(1, l.gate.handshakeSeconds-netpoll.AcceptDelay)
-	g := &greeting{loop: l, fd: fd, tag: t, due: due}
+	g := &greeting{loop: l, fd: fd, tag: t, due: l.sec + l.gate.handshakeSeconds}
 	l.greets[t.Slot] = g
-	l.wheel.add(due, t)
 	g.readable() // where accepting waits for the request, it is there
+	if l.greets[t.Slot] != g || g.leave {
+		return
+	}
+	if len(g.buf) == 0 { // it was silent for so long already
+		g.due = l.sec + max(1, l.gate.handshakeSeconds-netpoll.AcceptDelay)
+	}
+	l.wheel.add(g.due, t)
 }
 
 // check is the wheel's reminder.
