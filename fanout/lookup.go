@@ -226,7 +226,7 @@ func (x *index) remove(c jetstream.Consumer) {
 	_ = x.js.DeleteConsumer(ctx, x.stream, info.Name) // otherwise it goes by itself, a minute later
 }
 
-// idSet holds ids as hashes of 64 bits, some 14 bytes each: a backlog of an hour may have millions. Two of ten million ids share
+// idSet holds ids as hashes of 64 bits, which is all the map has of each: a backlog of an hour may have millions. Two of ten million ids share
 // one with a probability of 3 in a million, one that is asked for and missing is taken for found with one in 10^12.
 type idSet struct {
 	// Fixed at creation.

@@ -10,7 +10,7 @@ import (
 // headReader reads the heads of requests for a WebSocket as browsers and proxies send them, with one allocation for each. What is
 // in any way unusual it leaves to http.ReadRequest: where it reads a head at all, it must read the same (FuzzHead compares).
 //
-// http.ReadRequest takes 9 µs and 30 allocations for the same head, a third of what a handshake takes beside its system calls.
+// http.ReadRequest took 11 of the 76 µs of a handshake, and 4 KiB of garbage with its buffer.
 type headReader struct {
 	request http.Request
 	url     url.URL
