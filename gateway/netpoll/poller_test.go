@@ -4,6 +4,8 @@ package netpoll
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,6 +155,63 @@ func TestPollerWake(t *testing.T) {
 		}
 		if d := time.Since(start); d > 5*time.Second {
 			t.Fatalf("Wait returned after %v, at its deadline and not at the wake-up", d)
+		}
+	}
+}
+
+// Wakes that come thick and fast, from several goroutines and while Wait returns, are neither lost nor left behind: after the last of them
+// Wait sleeps until its deadline.
+func TestPollerWakesAreNeitherLostNorLeft(t *testing.T) {
+	p := newPoller(t)
+	deadline := time.Now().Add(20 * time.Second)
+	p.SetDeadline(deadline)
+	var asked, seen atomic.Int64
+	const each, wakers = 20_000, 4
+	var all sync.WaitGroup
+	for range wakers {
+		all.Go(func() {
+			for range each {
+				asked.Add(1)
+				p.Wake()
+			}
+		})
+	}
+	for seen.Load() < each*wakers {
+		if evs, err := p.Wait(nil); err != nil || len(evs) != 0 {
+			t.Fatalf("got %+v, %v", evs, err)
+		}
+		seen.Store(asked.Load())
+		if time.Now().After(deadline) {
+			t.Fatalf("a wake-up was lost: %d of %d asked for were seen", seen.Load(), asked.Load())
+		}
+	}
+	all.Wait()
+	end := time.Now().Add(200 * time.Millisecond)
+	p.SetDeadline(end)
+	returns := 0
+	for ; time.Now().Before(end); returns++ {
+		if _, err := p.Wait(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if returns > 3 { // the deadline, and at most one wake-up that was on its way
+		t.Errorf("Wait returned %d times in 200 ms in which nothing happened", returns)
+	}
+}
+
+// A Poller that is woken all the time still reports its descriptors.
+func TestPollerLooksAtDescriptorsThoughItIsWoken(t *testing.T) {
+	p := newPoller(t)
+	a, b := pair(t)
+	defer Close(a)
+	defer Close(b)
+	p.Add(a, tag(a, 1))
+	Write(b, []byte("x"))
+	p.SetDeadline(time.Now().Add(10 * time.Second))
+	for range 3 {
+		p.Wake()
+		if evs, err := p.Wait(nil); err != nil || len(evs) != 1 || !evs[0].Readable {
+			t.Fatalf("got %+v, %v; want the descriptor that is readable", evs, err)
 		}
 	}
 }

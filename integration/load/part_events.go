@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"tidings/integration/load/loadgen"
@@ -100,8 +101,16 @@ func (m *bench) ownCPU() (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// paced takes the latency at a rate that leaves room.
+// paced takes the latency at a rate that leaves room, and what everybody on the machine needs for it.
 func (m *bench) paced(ctx context.Context) error {
+	self, err := m.senderCPU()
+	if err != nil {
+		return err
+	}
+	own, err := m.ownCPU()
+	if err != nil {
+		return err
+	}
 	var report loadgen.Report
 	used, err := m.used(func() error {
 		if err := m.fleet.Reset(); err != nil {
@@ -118,10 +127,27 @@ func (m *bench) paced(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	self2, err := m.senderCPU()
+	if err != nil {
+		return err
+	}
+	own2, err := m.ownCPU()
+	if err != nil {
+		return err
+	}
+	n := float64(m.o.rate * m.o.seconds)
 	m.r.Values[pacedP50], m.r.Values[pacedP99] = millis(report.Ways.Quantile(0.5)), millis(report.Ways.Quantile(0.99))
 	m.r.Values[pacedCPU] = micros(used.tabs()) / float64(report.Deliveries)
+	m.r.Values[pacedHouse], m.r.Values[pacedSender] = micros(used.house())/n, micros(self2-self)/n
+	m.r.Values[pacedOwn] = micros(own2-own) / float64(report.Deliveries)
+	if d := used.of("fanout"); d > 0 {
+		m.r.Values[pacedFanout], m.r.Values[pacedNATS] = micros(d)/n, micros(used.of("nats"))/n
+	}
 	return nil
 }
+
+// senderCPU is what this process has used, which publishes.
+func (m *bench) senderCPU() (time.Duration, error) { return cpuOf(os.Getpid()) }
 
 // one takes one-user events as fast as they are taken.
 func (m *bench) one(ctx context.Context) error {
