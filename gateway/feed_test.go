@@ -174,7 +174,7 @@ func TestTrimmedPastTheFeed(t *testing.T) {
 			}
 			h.trim(keep)
 			c.plug()
-			if m := a.next(); m.Type != "reset" || m.Cursor != g.cursor(h.last()-keep) {
+			if m := a.said(); m.Type != "reset" || m.Cursor != g.cursor(h.last()-keep) {
 				t.Fatalf("got %+v, want a reset to %s", m, g.cursor(h.last()-keep))
 			}
 			a.expect(11-int(keep), 10)
@@ -316,7 +316,7 @@ func TestTrimmedUnderAScan(t *testing.T) {
 	h.trim(50)
 	h.say("alice", 100)
 	c.plug()
-	if m := old.next(); m.Type != "reset" {
+	if m := old.said(); m.Type != "reset" {
 		t.Fatalf("got %+v, want a reset", m)
 	}
 	edge.expect(50, 100)
@@ -358,7 +358,7 @@ func TestRecreatedLogNoticedLate(t *testing.T) {
 	}
 	early.reaches(30)
 	c.plug()
-	if m := sleeper.next(); m.Type != "reset" {
+	if m := sleeper.said(); m.Type != "reset" {
 		t.Fatalf("got %+v, want a reset", m)
 	}
 	late.reaches(30)

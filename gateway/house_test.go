@@ -303,6 +303,16 @@ func (b *tab) next() (m message) {
 	return m
 }
 
+// said is the next frame that is no heartbeat: the first of those can come at any time.
+func (b *tab) said() message {
+	b.t.Helper()
+	for {
+		if m := b.next(); m.Type != "" {
+			return m
+		}
+	}
+}
+
 // notification reads up to the next notification, past heartbeats.
 func (b *tab) notification() message {
 	b.t.Helper()

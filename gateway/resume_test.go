@@ -238,7 +238,7 @@ func TestRecreatedLogResets(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.makeLog(0)
-	if m := a.next(); m.Type != "reset" {
+	if m := a.said(); m.Type != "reset" {
 		t.Fatalf("got %+v, want a reset", m)
 	}
 	for n := 10; n < 30; n++ { // past the sequence at which the old log ended
@@ -262,7 +262,7 @@ func TestRaisedEpochResets(t *testing.T) {
 	if _, err := h.js.UpdateStream(context.Background(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	if m := a.next(); m.Type != "reset" {
+	if m := a.said(); m.Type != "reset" {
 		t.Fatalf("got %+v, want a reset", m)
 	}
 	h.say("alice", 2)
@@ -311,7 +311,7 @@ func TestLeaving(t *testing.T) {
 	a, _ := g.tab("alice", "")
 	done := make(chan error, 1)
 	go func() { done <- g.stop() }()
-	if m := a.next(); m.Type != "draining" || m.RetryAfterMs == nil {
+	if m := a.said(); m.Type != "draining" || m.RetryAfterMs == nil {
 		t.Fatalf("got %+v, want draining", m)
 	}
 	a.wantClosed(closeDraining)
