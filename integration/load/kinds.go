@@ -21,11 +21,11 @@ type kind struct {
 // kinds are in the order of the table. Ratios are to the first.
 var kinds = []kind{
 	{"floor", "floor", startFloor, allTabs, []string{"few", "connect", "paced", "all", "one"}},
-	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "known", "resume"}},
+	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "known", "resume", "peers"}},
 	{"writes", "io_uring off", startWrites, allTabs, []string{"connect", "paced", "all", "backlog"}},
 	{"single", "Tidings in one process", startSingle, singleTabs, []string{"paced", "all", "one"}},
 	{"five", "five gateways", startFive, lowTabs, []string{"nobody"}},
-	{"plain", "plain", startPlain, allTabs, []string{"few", "connect", "idle", "paced", "all", "one"}},
+	{"plain", "plain", startPlain, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "peers"}},
 }
 
 // several is measured alone, for a table of its own.
@@ -54,6 +54,7 @@ var parts = []part{
 	{"nobody", "events that concern nobody here: the cost of following the log", (*bench).nobody},
 	{"known", "the backlog again, when the log's tail in memory knows a million users", (*bench).known},
 	{"resume", "all tabs dropped at once and back with their cursors", (*bench).resume},
+	{"peers", "latency of all tabs with and without -peers bad ones beside them", (*bench).peers},
 }
 
 func kindNamed(name string) *kind {

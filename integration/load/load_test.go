@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func small(t *testing.T, more ...string) *options {
 	t.Helper()
 	o, err := parseOptions(append([]string{
-		"-tabs=300", "-low=100", "-few=50", "-users=250", "-pairs=1", "-rate=200", "-seconds=1", "-all=2", "-burst=1000", "-missed=3", "-known=5000",
+		"-tabs=300", "-low=100", "-few=50", "-users=250", "-pairs=1", "-rate=200", "-seconds=1", "-all=2", "-burst=1000", "-missed=3", "-known=5000", "-peers=24", "-windows=1",
 		"-idle=500ms", "-settle=200ms", "-limit=2m",
 		"-readme=" + filepath.Join(t.TempDir(), "README.md"),
 	}, more...))

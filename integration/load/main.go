@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"tidings/integration/load/badpeers"
 	"tidings/integration/load/loadgen"
 )
 
@@ -48,6 +49,8 @@ func role(ctx context.Context, name string) error {
 		return compare(ctx, o)
 	case "tabs":
 		return loadgen.Serve(os.Stdin, os.Stdout)
+	case "peers":
+		return badpeers.Serve(os.Stdin, os.Stdout)
 	case "nats":
 		return serveNATS(ctx, os.Args[1:])
 	}

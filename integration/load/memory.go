@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -77,4 +78,18 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
+}
+
+// scrape is the value of a metric without labels, as the process tells Prometheus.
+func scrape(ctx context.Context, admin, name string) (float64, error) {
+	var text bytes.Buffer
+	if err := get(ctx, "http://"+admin+"/metrics", &text); err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text.String()) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(rest), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s has no metric %s", admin, name)
 }

@@ -29,6 +29,7 @@ type server struct {
 	env         []string // more settings of the gateways
 	procs       []*process
 	events      *events
+	sized       func(bytes int) (sink, error) // another publisher, of events with so many bytes; nil: there can be none
 	dir         string
 }
 
@@ -199,7 +200,12 @@ func (s *server) holds(p *process) {
 
 // stream connects the publisher.
 func (s *server) stream(b *builder) error {
-	sink, err := newStreamSink(s.nats, b.o.bytes)
+	s.sized = func(bytes int) (sink, error) { return newStreamSink(s.nats, bytes) }
+	return s.publisher(b)
+}
+
+func (s *server) publisher(b *builder) error {
+	sink, err := s.sized(b.o.bytes)
 	if err != nil {
 		return err
 	}
@@ -220,12 +226,8 @@ func startPlain(ctx context.Context, b *builder) (s *server, err error) {
 	}
 	s.procs = []*process{p, s.procs[0]}
 	s.holds(p)
-	sink, err := newCoreSink(s.nats, b.o.bytes)
-	if err != nil {
-		return nil, err
-	}
-	s.events = newEvents(sink, b.o.users)
-	return s, nil
+	s.sized = func(bytes int) (sink, error) { return newCoreSink(s.nats, bytes) }
+	return s, s.publisher(b)
 }
 
 func (s *server) startNATS(ctx context.Context, b *builder) (err error) {

@@ -56,6 +56,20 @@ var rows = []row{
 	{resumeOpen, "— until the last is open", "%.2f s", ""},
 	{resumeCPU, "— CPU per tab", "%.0f µs", ""},
 	{resumeResident, "— the process behind it, resident", "%.1f MiB", ""},
+	{freeP50, "bad peers: p50 of the tabs without them", "%.2f ms", ""},
+	{besideP50, "— p50 with them", "%.2f ms", ""},
+	{freeP99, "— p99 without", "%.2f ms", "p99 alone"},
+	{besideP99, "— p99 with them", "%.2f ms", "beside bad peers"},
+	{freeMax, "— longest without", "%.2f ms", ""},
+	{besideMax, "— longest with them", "%.2f ms", ""},
+	{besideRatio, "— p99 with them to without", "%.2f", "ratio"},
+	{freeDrift, "— p99 without, last window to first", "%.2f", ""},
+	{freeCPU, "— CPU without, of a core", "%.1f %%", ""},
+	{besideCPU, "— CPU with them, of a core", "%.1f %%", ""},
+	{peersOwn, "— CPU of the bad peers' own process, of a core", "%.1f %%", ""},
+	{peersLive, "— live heap and stacks, for each of them", "%.0f B", ""},
+	{peersBuffers, "— the kernel's buffers, both ends of the socket, for each of them", "%.0f B", ""},
+	{peersResident, "— the whole process with them, resident, at most", "%.1f MiB", ""},
 }
 
 // unit is what a value is divided by to be shown.

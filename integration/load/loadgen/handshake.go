@@ -49,6 +49,23 @@ func newHandshake(c *Config) (*handshake, error) {
 	return h, nil
 }
 
+// Requests are handshakes as tabs of n users send them, from that number on, for a connection that is not a tab; and the host:port
+// they are meant for.
+func Requests(c Config, from, n int) (host string, list [][]byte, err error) {
+	h, err := newHandshake(&c)
+	if err != nil {
+		return "", nil, err
+	}
+	for i := range n {
+		b, err := h.request(int32(from+i), nil)
+		if err != nil {
+			return "", nil, err
+		}
+		list = append(list, bytes.Clone(b))
+	}
+	return h.host, list, nil
+}
+
 // request is what a tab of the user sends first, until the next call. A cursor says what the tab has seen.
 func (h *handshake) request(user int32, cursor []byte) ([]byte, error) {
 	b := append(h.buf[:0], h.target...)

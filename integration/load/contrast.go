@@ -1,0 +1,49 @@
+//go:build linux
+
+package main
+
+// view is what one window shows of the tabs, and of what the server spends.
+type view struct {
+	P50, P99, Max float64 // ms
+	CPU           float64 // % of a core, of the process with the tabs
+
+	// Of a window with bad peers.
+	Own           float64 // % of a core, of their process
+	Resident      int64   // of the process with the tabs
+	Live, Buffers int64   // what all peers hold: of the process's heap and stacks, and of the kernel's buffers
+}
+
+// contrast puts windows without and with bad peers beside each other. There is one more without: each of the others has one before
+// and one behind it.
+func (r *result) contrast(without, with []view, peers int) {
+	r.Without, r.With = without, with
+	for _, c := range []struct {
+		free, beside metric
+		of           func(view) float64
+	}{
+		{freeP50, besideP50, func(w view) float64 { return w.P50 }},
+		{freeP99, besideP99, func(w view) float64 { return w.P99 }},
+		{freeMax, besideMax, func(w view) float64 { return w.Max }},
+		{freeCPU, besideCPU, func(w view) float64 { return w.CPU }},
+	} {
+		r.Values[c.free], r.Values[c.beside] = middle(without, c.of), middle(with, c.of)
+	}
+	var ratios []float64
+	for i, w := range with {
+		ratios = append(ratios, w.P99/((without[i].P99+without[i+1].P99)/2))
+		r.Values[peersResident] = max(r.Values[peersResident], float64(w.Resident))
+	}
+	r.Values[besideRatio] = median(ratios)
+	r.Values[freeDrift] = without[len(without)-1].P99 / without[0].P99
+	r.Values[peersOwn] = middle(with, func(w view) float64 { return w.Own })
+	r.Values[peersLive] = middle(with, func(w view) float64 { return float64(w.Live) }) / float64(peers)
+	r.Values[peersBuffers] = middle(with, func(w view) float64 { return float64(w.Buffers) }) / float64(peers)
+}
+
+func middle(list []view, of func(view) float64) float64 {
+	var v []float64
+	for _, w := range list {
+		v = append(v, of(w))
+	}
+	return median(v)
+}
