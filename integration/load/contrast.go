@@ -8,9 +8,11 @@ type view struct {
 	CPU           float64 // % of a core, of the process with the tabs
 
 	// Of a window with bad peers.
-	Own           float64 // % of a core, of their process
-	Resident      int64   // of the process with the tabs
-	Live, Buffers int64   // what all peers hold: of the process's heap and stacks, and of the kernel's buffers
+	Own float64 // % of a core, of their process
+
+	// Of the last of these.
+	Resident      int64 // of the process with the tabs
+	Live, Buffers int64 // what all peers hold: of the process's heap and stacks, and of the kernel's buffers
 }
 
 // contrast puts windows without and with bad peers beside each other. There is one more without: each of the others has one before
@@ -31,13 +33,13 @@ func (r *result) contrast(without, with []view, peers int) {
 	var ratios []float64
 	for i, w := range with {
 		ratios = append(ratios, w.P99/((without[i].P99+without[i+1].P99)/2))
-		r.Values[peersResident] = max(r.Values[peersResident], float64(w.Resident))
 	}
 	r.Values[besideRatio] = median(ratios)
 	r.Values[freeDrift] = without[len(without)-1].P99 / without[0].P99
 	r.Values[peersOwn] = middle(with, func(w view) float64 { return w.Own })
-	r.Values[peersLive] = middle(with, func(w view) float64 { return float64(w.Live) }) / float64(peers)
-	r.Values[peersBuffers] = middle(with, func(w view) float64 { return float64(w.Buffers) }) / float64(peers)
+	last := with[len(with)-1]
+	r.Values[peersResident] = float64(last.Resident)
+	r.Values[peersLive], r.Values[peersBuffers] = float64(last.Live)/float64(peers), float64(last.Buffers)/float64(peers)
 }
 
 func middle(list []view, of func(view) float64) float64 {

@@ -64,9 +64,9 @@ const (
 	besideRatio    metric = "peers_p99_ratio"              // with, to the mean of the windows before and after; median
 	besideCPU      metric = "peers_cpu_percent"            // of a core
 	peersOwn       metric = "peers_own_cpu_percent"        // of a core, the process with the bad peers
-	peersResident  metric = "peers_resident_bytes"         // of the process with tabs, most
-	peersLive      metric = "peers_live_per_peer_bytes"    // heap and stacks, median
-	peersBuffers   metric = "peers_buffers_per_peer_bytes" // the kernel's, both ends, median
+	peersResident  metric = "peers_resident_bytes"         // of the process with tabs
+	peersLive      metric = "peers_live_per_peer_bytes"    // heap and stacks
+	peersBuffers   metric = "peers_buffers_per_peer_bytes" // the kernel's, both ends
 )
 
 // result is one measurement of one server.

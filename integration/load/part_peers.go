@@ -15,19 +15,15 @@ import (
 
 // peers takes the latency of the tabs in windows without and with bad peers, in turn: what the machine does meanwhile may be more
 // than what is looked for. What is published is always the same, also for peers that are not there.
-func (m *bench) peers(ctx context.Context) (err error) {
-	f, err := m.feeder()
-	if err != nil {
-		return err
-	}
-	defer f.close()
+func (m *bench) peers(ctx context.Context) error {
+	f := m.feeder()
 	free, err := m.view(ctx, f, nil)
 	if err != nil {
 		return err
 	}
 	without, with := []view{free}, []view(nil)
-	for range m.o.windows {
-		beside, err := m.viewBeside(ctx, f)
+	for i := range m.o.windows {
+		beside, err := m.viewBeside(ctx, f, i == m.o.windows-1)
 		if err != nil {
 			return err
 		}
@@ -40,8 +36,8 @@ func (m *bench) peers(ctx context.Context) (err error) {
 	return nil
 }
 
-// viewBeside is a window with bad peers, and what they hold at its end.
-func (m *bench) viewBeside(ctx context.Context, f *feeder) (v view, err error) {
+// viewBeside is a window with bad peers, and where weigh says so what they hold at its end.
+func (m *bench) viewBeside(ctx context.Context, f *feeder, weigh bool) (v view, err error) {
 	slow, err := m.dropped(ctx)
 	if err != nil {
 		return v, err
@@ -51,31 +47,38 @@ func (m *bench) viewBeside(ctx context.Context, f *feeder) (v view, err error) {
 		return v, err
 	}
 	v, err = m.view(ctx, f, crowd)
-	var during memory
-	var buffers int64
-	if err == nil {
-		during, err = memoryOf(ctx, m.s, m.o.settle)
-	}
-	if err == nil {
-		buffers, err = socketBuffers()
+	during := &held{}
+	if err == nil && weigh {
+		during, err = m.held(ctx)
 	}
 	report, left := crowd.Leave()
 	if err := errors.Join(err, left); err != nil {
 		return v, err
 	}
-	if err := errors.Join(report.Check(m.o.peers), m.droppedSince(ctx, slow)); err != nil {
+	if err := errors.Join(report.Check(m.o.peers), m.droppedSince(ctx, slow), m.quiet(ctx)); err != nil || !weigh {
 		return v, err
 	}
-	if err := m.quiet(ctx); err != nil {
-		return v, err
-	}
-	after, err := memoryOf(ctx, m.s, m.o.settle)
+	after, err := m.held(ctx)
 	if err != nil {
 		return v, err
 	}
-	rest, err := socketBuffers()
-	v.Resident, v.Live, v.Buffers = during.Resident, during.Live-after.Live, buffers-rest
-	return v, err
+	v.Resident, v.Live, v.Buffers = during.Resident, during.Live-after.Live, during.buffers-after.buffers
+	return v, nil
+}
+
+// held is memory, and the kernel's buffers.
+type held struct {
+	memory
+	buffers int64
+}
+
+func (m *bench) held(ctx context.Context) (h *held, err error) {
+	h = &held{}
+	if h.memory, err = memoryOf(ctx, m.s, m.o.settle); err != nil {
+		return nil, err
+	}
+	h.buffers, err = socketBuffers()
+	return h, err
 }
 
 // crowd starts the bad peers. Their users are behind those of the tabs.
@@ -110,7 +113,7 @@ func (m *bench) droppedSince(ctx context.Context, before float64) error {
 
 // view is one window: the peers' sockets are filled, and then the tabs are measured. crowd is nil where there is none.
 func (m *bench) view(ctx context.Context, f *feeder, crowd *badpeers.Crowd) (v view, err error) {
-	if err := errors.Join(f.fill(ctx), m.settledBehind(ctx), m.fleet.Reset()); err != nil {
+	if err := errors.Join(f.fill(), m.settledBehind(ctx), m.fleet.Reset()); err != nil {
 		return v, err
 	}
 	began, own := time.Now(), time.Duration(0)

@@ -29,7 +29,6 @@ type server struct {
 	env         []string // more settings of the gateways
 	procs       []*process
 	events      *events
-	sized       func(bytes int) (sink, error) // another publisher, of events with so many bytes; nil: there can be none
 	dir         string
 }
 
@@ -74,8 +73,8 @@ func startFloor(ctx context.Context, b *builder) (s *server, err error) {
 	return s, nil
 }
 
-// rules is the file that the fanout role is given: an audience of one by an expression, everybody, and a list of many who need not
-// see it.
+// rules is the file that the fanout role is given: an audience of one by an expression, everybody, a list of many who need not
+// see it, and a list of some who get all of it.
 const rules = `rules:
   - name: one
     subject: events.load.*.one
@@ -87,6 +86,9 @@ const rules = `rules:
     subject: events.load.*.many
     users: event.data.users
     data: '{"of": "many"}'
+  - name: some
+    subject: events.load.*.some
+    users: event.data.users
 `
 
 // startTidings starts NATS, and each role as its own process, as on a cluster. Tokens are checked.
@@ -200,12 +202,7 @@ func (s *server) holds(p *process) {
 
 // stream connects the publisher.
 func (s *server) stream(b *builder) error {
-	s.sized = func(bytes int) (sink, error) { return newStreamSink(s.nats, bytes) }
-	return s.publisher(b)
-}
-
-func (s *server) publisher(b *builder) error {
-	sink, err := s.sized(b.o.bytes)
+	sink, err := newStreamSink(s.nats, b.o.bytes)
 	if err != nil {
 		return err
 	}
@@ -226,8 +223,12 @@ func startPlain(ctx context.Context, b *builder) (s *server, err error) {
 	}
 	s.procs = []*process{p, s.procs[0]}
 	s.holds(p)
-	s.sized = func(bytes int) (sink, error) { return newCoreSink(s.nats, bytes) }
-	return s, s.publisher(b)
+	sink, err := newCoreSink(s.nats, b.o.bytes)
+	if err != nil {
+		return nil, err
+	}
+	s.events = newEvents(sink, b.o.users)
+	return s, nil
 }
 
 func (s *server) startNATS(ctx context.Context, b *builder) (err error) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -78,11 +79,22 @@ func (s *streamSink) all() error { return s.publish("events.load.0.all", s.body.
 
 // many is an event for users from, from+1, … before to.
 func (s *streamSink) many(from, to int) error {
-	b := []byte(`{"users":[`)
+	return s.publish("events.load.0.many", []byte(`{"users":`+usersFrom(from, to)+`}`))
+}
+
+// some is an event with so many bytes for users from, from+1, … before to.
+func (s *streamSink) some(from, to, bytes int) error {
+	return s.publish("events.load.0.some", []byte(`{"users":`+usersFrom(from, to)+`,"text":"`+strings.Repeat("x", bytes)+`"}`))
+}
+
+// usersFrom is a list in JSON.
+func usersFrom(from, to int) string {
+	b := []byte{'['}
 	for u := from; u < to; u++ {
 		b = append(append(append(b, '"'), loadgen.User(u)...), `",`...)
 	}
-	return s.publish("events.load.0.many", append(b[:len(b)-1], "]}"...))
+	b[len(b)-1] = ']'
+	return string(b)
 }
 
 func (s *streamSink) publish(subject string, data []byte) error {
@@ -129,6 +141,11 @@ func (t *coreSink) one(user int) error {
 
 func (t *coreSink) all() error {
 	return t.publish("plain.0.all", `{"all":true,"data":`, t.body.data(""))
+}
+
+// some is as streamSink's.
+func (t *coreSink) some(from, to, bytes int) error {
+	return t.publish("plain.0.some", `{"users":`+usersFrom(from, to)+`,"data":`, []byte(`{"text":"`+strings.Repeat("x", bytes)+`"}`))
 }
 
 func (t *coreSink) publish(subject, audience string, data []byte) error {

@@ -69,7 +69,7 @@ var rows = []row{
 	{peersOwn, "— CPU of the bad peers' own process, of a core", "%.1f %%", ""},
 	{peersLive, "— live heap and stacks, for each of them", "%.0f B", ""},
 	{peersBuffers, "— the kernel's buffers, both ends of the socket, for each of them", "%.0f B", ""},
-	{peersResident, "— the whole process with them, resident, at most", "%.1f MiB", ""},
+	{peersResident, "— the whole process with them, resident", "%.1f MiB", ""},
 }
 
 // unit is what a value is divided by to be shown.

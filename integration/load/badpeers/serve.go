@@ -21,7 +21,11 @@ func Serve(in io.Reader, out io.Writer) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	leave := make(chan struct{})
+	leave, closed := make(chan struct{}), make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, in) // until the parent closes its end, or dies
+		close(closed)
+	}()
 	var began, over sync.WaitGroup
 	var all []*peer
 	for i, request := range cfg.Requests {
@@ -35,11 +39,6 @@ func Serve(in io.Reader, out io.Writer) error {
 	}
 	began.Wait()
 	err := answers.Encode(Report{})
-	closed := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, in) // until the parent closes its end, or dies
-		close(closed)
-	}()
 	limit := time.NewTimer(cfg.Limit)
 	defer limit.Stop()
 	select {
