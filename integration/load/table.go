@@ -90,7 +90,11 @@ func table(m machine, o *options, all []pair) string {
 	} else {
 		fmt.Fprintf(&b, " (%d in one process with all roles; few are %d)", min(o.single, o.tabs), o.few)
 	}
-	fmt.Fprintf(&b, "; memory is the slope from %d; %d events/s paced for %d s, %d saturated, %d to all; %d bytes of data.", o.low, o.rate, o.seconds, o.burst, o.all, o.bytes)
+	fmt.Fprintf(&b, "; memory is the slope from %d; %d events/s paced for %d s, %d saturated, %d to all; %d bytes of data", o.low, o.rate, o.seconds, o.burst, o.all, o.bytes)
+	if slices.Contains(o.parts, "peers") && o.gateways == 0 {
+		fmt.Fprintf(&b, "; %d bad peers, at %d events/s, in %d windows of %d s", o.peers, o.rate/leaveRoom, o.windows, o.seconds)
+	}
+	b.WriteByte('.')
 	if o.pairs > 1 {
 		fmt.Fprintf(&b, " Medians of %d turns (least–most).", o.pairs)
 	}

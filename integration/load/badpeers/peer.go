@@ -4,6 +4,7 @@ package badpeers
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"syscall"
@@ -37,14 +38,11 @@ const (
 
 // run makes one connection after the other until everybody leaves.
 func (p *peer) run() {
-	defer p.began() // if it could not
-	for {
+	for p.rest(p.kind.pause) {
 		if err := p.visit(); err != nil {
 			p.errs = append(p.errs, err)
 		}
-		if !p.rest(p.kind.pause) {
-			return
-		}
+		p.began() // or has failed to
 	}
 }
 
@@ -112,9 +110,10 @@ func (p *peer) send(parts ...[]byte) bool {
 	return true
 }
 
-// rest is false when everybody leaves.
+// rest waits about d, so that peers do not act in step: what many do in one moment is another question than what they cost. It is
+// false when everybody leaves.
 func (p *peer) rest(d time.Duration) bool {
-	t := time.NewTimer(d)
+	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()
 	select {
 	case <-p.leave:

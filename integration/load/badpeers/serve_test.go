@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server answers every connection with f and its request's number, as far as that has come.
+// server gives every connection to f.
 type server struct {
 	address string
 	l       net.Listener
@@ -48,7 +48,7 @@ func serve(t *testing.T, f func(net.Conn)) *server {
 	return s
 }
 
-// drive runs a process within this one: ready is when its peers are there; leave ends it.
+// driver is the process, within this one.
 type driver struct {
 	in    *io.PipeWriter
 	out   *json.Decoder
@@ -91,7 +91,7 @@ func (d *driver) leave(t *testing.T) (r Report) {
 	return r
 }
 
-// request is as long as one with a token is not; its last byte names the peer.
+// requests name their peers with the last byte.
 func requests(n int) (list [][]byte) {
 	for i := range n {
 		list = append(list, []byte("GET /ws HTTP/1.1\r\n\r\n"+string(rune('a'+i))))
@@ -162,7 +162,7 @@ func TestEveryKindDoesItsHarm(t *testing.T) {
 	}{
 		{'a', "never reads", nil, 0},
 		{'c', "reads slowly", nil, 0},
-		{'e', "half a frame", []byte{0x81, 0x80 | 40, 0, 0, 0, 0, 'a', ' '}, 12},
+		{'e', "half a frame", []byte{0x81, 0x80 | 39, 0, 0, 0, 0, 'a', ' '}, 12},
 		{'i', "byte by byte", []byte{0x89, 0x84, 0, 0, 0, 0, 's', 'l', 'o', 'w', 0x89}, 1 << 20},
 		{'k', "floods, with text", []byte{0x81, 0x82, 0, 0, 0, 0, '{', '}', 0x81}, 1 << 20},
 		{'l', "floods, with pings", []byte{0x89, 0x80 | 125, 0, 0, 0, 0, 'x'}, 1 << 20},
@@ -189,11 +189,11 @@ func TestPeersComeBackAtABoundedRate(t *testing.T) {
 	began := time.Now()
 	d := drive(t, Config{Address: s.address, Requests: requests(Kinds), Limit: 20 * time.Second})
 	d.ready(t)
-	time.Sleep(1500 * time.Millisecond) // the time that is measured
+	time.Sleep(2 * time.Second) // the time that is measured
 	r := d.leave(t)
 	for name, tally := range r.Kinds {
-		if most := 1 + int(time.Since(began)/(500*time.Millisecond)); tally.Made < 2 || tally.Made > most {
-			t.Errorf("%s: %d connections within %v, want 2 to %d", name, tally.Made, time.Since(began), most)
+		if most := int(time.Since(began) / (250 * time.Millisecond)); tally.Made < 1 || tally.Made > most {
+			t.Errorf("%s: %d connections within %v, want 1 to %d", name, tally.Made, time.Since(began), most)
 		}
 	}
 	if err := r.Check(Kinds); err == nil || !strings.Contains(err.Error(), "never read") {

@@ -9,6 +9,20 @@ import (
 	"testing"
 )
 
+// What a connection that is no tab sends is what a tab would.
+func TestRequestsAreThoseOfTabs(t *testing.T) {
+	c := Config{Targets: []string{"ws://127.0.0.1:1234/ws"}, Subprotocol: "tidings.v1"}
+	host, list, err := Requests(c, 5, 2)
+	if err != nil || host != "127.0.0.1:1234" || len(list) != 2 {
+		t.Fatalf("got %q, %d requests, %v", host, len(list), err)
+	}
+	for i, b := range list {
+		if want := "GET /ws?user=" + User(5+i) + " HTTP/1.1\r\n"; !strings.HasPrefix(string(b), want) || !strings.HasSuffix(string(b), "\r\n\r\n") {
+			t.Errorf("got %q, want it to begin with %q", b, want)
+		}
+	}
+}
+
 func TestQuantileIsAtMostThreePercentTooHigh(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	h, values := Histogram{}, []int64(nil)
