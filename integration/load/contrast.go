@@ -15,10 +15,16 @@ type view struct {
 	Live, Buffers int64 // what all peers hold: of the process's heap and stacks, and of the kernel's buffers
 }
 
-// contrast puts windows without and with bad peers beside each other. There is one more without: each of the others has one before
-// and one behind it.
-func (r *result) contrast(without, with []view, peers int) {
-	r.Without, r.With = without, with
+// windows are those of the part peers. One more is without bad peers than with them: each of the others has one before and one
+// behind it.
+type windows struct {
+	Without, With []view
+	Elsewhere     []view // with the same peers at another process
+}
+
+// contrast puts them beside each other.
+func (r *result) contrast(peers int) {
+	without, with := r.Windows.Without, r.Windows.With
 	for _, c := range []struct {
 		free, beside metric
 		of           func(view) float64
@@ -30,11 +36,14 @@ func (r *result) contrast(without, with []view, peers int) {
 	} {
 		r.Values[c.free], r.Values[c.beside] = middle(without, c.of), middle(with, c.of)
 	}
-	var ratios []float64
+	var ratios, own []float64
 	for i, w := range with {
+		own = append(own, w.P99/r.Windows.Elsewhere[i].P99)
 		ratios = append(ratios, w.P99/((without[i].P99+without[i+1].P99)/2))
 	}
-	r.Values[besideRatio] = median(ratios)
+	r.Values[besideRatio], r.Values[besideOwn] = median(ratios), median(own)
+	r.Values[elsewhereP50] = middle(r.Windows.Elsewhere, func(w view) float64 { return w.P50 })
+	r.Values[elsewhereP99] = middle(r.Windows.Elsewhere, func(w view) float64 { return w.P99 })
 	r.Values[freeDrift] = without[len(without)-1].P99 / without[0].P99
 	r.Values[peersOwn] = middle(with, func(w view) float64 { return w.Own })
 	last := with[len(with)-1]

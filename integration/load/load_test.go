@@ -312,9 +312,10 @@ func TestWindowsAreComparedWithTheirNeighbours(t *testing.T) {
 	at := func(p99 float64) view { return view{P50: p99 / 10, P99: p99, Max: 2 * p99, CPU: 1} }
 	with := []view{at(3), at(36), at(45)}
 	with[2].Live, with[2].Buffers, with[2].Resident = 5000, 50_000, 1<<20
-	r.contrast([]view{at(1), at(2), at(10), at(20)}, with, 5)
+	r.Windows = windows{Without: []view{at(1), at(2), at(10), at(20)}, With: with, Elsewhere: []view{at(3), at(30), at(9)}}
+	r.contrast(5)
 	for m, want := range map[metric]float64{
-		besideRatio: 3, freeP99: 6, besideP99: 36, freeMax: 12, besideP50: 3.6, freeDrift: 20, // ratios 2, 6 and 3
+		besideRatio: 3, besideOwn: 1.2, elsewhereP99: 9, freeP99: 6, besideP99: 36, freeMax: 12, besideP50: 3.6, freeDrift: 20, // ratios 2, 6 and 3
 		peersLive: 1000, peersBuffers: 10_000, peersResident: 1 << 20,
 	} {
 		if got := r.Values[m]; math.Abs(got-want) > 1e-9 {

@@ -69,7 +69,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.known, "known", 1_000_000, "users that the tail is told of, to see what they cost the others")
 	f.IntVar(&o.missed, "missed", 10, "one-user events that each tab misses before it resumes")
 	f.IntVar(&o.peers, "peers", 500, "bad peers beside the tabs: stalled, half-open, slow, flooding")
-	f.IntVar(&o.windows, "windows", 5, "windows of -seconds with bad peers, each between two without, at a fifth of -rate")
+	f.IntVar(&o.windows, "windows", 3, "windows of -seconds with bad peers, between those without and those with the same peers elsewhere, at a fifth of -rate")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "time in which the processor time of idle tabs is taken")
 	f.IntVar(&o.bytes, "bytes", 256, "bytes of an event's data")
 	f.DurationVar(&o.settle, "settle", 3*time.Second, "rest before memory is taken")

@@ -14,35 +14,49 @@ import (
 )
 
 // peers takes the latency of the tabs in windows without and with bad peers, in turn: what the machine does meanwhile may be more
-// than what is looked for. What is published is always the same, also for peers that are not there.
+// than what is looked for. In a third kind of window the same peers are at another process, which tells what of it is the machine's. What
+// is published is always the same, also for peers that are not there.
 func (m *bench) peers(ctx context.Context) error {
-	f := m.feeder()
-	free, err := m.view(ctx, f, nil)
+	other, err := m.s.another(ctx)
 	if err != nil {
 		return err
 	}
-	without, with := []view{free}, []view(nil)
+	other.name = "elsewhere" // it has no tabs
+	f, w := m.feeder(), &m.r.Windows
+	look := func(to *[]view, at *process, weigh bool) error {
+		v, err := m.viewBeside(ctx, f, at, weigh)
+		*to = append(*to, v)
+		return err
+	}
 	for i := range m.o.windows {
-		beside, err := m.viewBeside(ctx, f, i == m.o.windows-1)
+		err := look(&w.Without, nil, false)
+		if err == nil {
+			err = look(&w.Elsewhere, other, false)
+		}
+		if err == nil {
+			err = look(&w.With, m.s.procs[0], i == m.o.windows-1)
+		}
 		if err != nil {
 			return err
 		}
-		if free, err = m.view(ctx, f, nil); err != nil {
-			return err
-		}
-		with, without = append(with, beside), append(without, free)
 	}
-	m.r.contrast(without, with, m.o.peers)
+	if err := look(&w.Without, nil, false); err != nil {
+		return err
+	}
+	m.r.contrast(m.o.peers)
 	return nil
 }
 
-// viewBeside is a window with bad peers, and where weigh says so what they hold at its end.
-func (m *bench) viewBeside(ctx context.Context, f *feeder, weigh bool) (v view, err error) {
-	slow, err := m.dropped(ctx)
+// viewBeside is a window with bad peers at a process, and where weigh says so what they hold at its end.
+func (m *bench) viewBeside(ctx context.Context, f *feeder, at *process, weigh bool) (v view, err error) {
+	if at == nil {
+		return m.view(ctx, f, nil)
+	}
+	slow, err := m.dropped(ctx, at)
 	if err != nil {
 		return v, err
 	}
-	crowd, err := m.crowd(ctx)
+	crowd, err := m.crowd(ctx, at)
 	if err != nil {
 		return v, err
 	}
@@ -55,7 +69,7 @@ func (m *bench) viewBeside(ctx context.Context, f *feeder, weigh bool) (v view, 
 	if err := errors.Join(err, left); err != nil {
 		return v, err
 	}
-	if err := errors.Join(report.Check(m.o.peers), m.droppedSince(ctx, slow), m.quiet(ctx)); err != nil || !weigh {
+	if err := errors.Join(report.Check(m.o.peers), m.droppedSince(ctx, at, slow), m.quiet(ctx)); err != nil || !weigh {
 		return v, err
 	}
 	after, err := m.held(ctx)
@@ -82,8 +96,8 @@ func (m *bench) held(ctx context.Context) (h *held, err error) {
 }
 
 // crowd starts the bad peers. Their users are behind those of the tabs.
-func (m *bench) crowd(ctx context.Context) (*badpeers.Crowd, error) {
-	host, requests, err := loadgen.Requests(m.o.generators(m.s.targets, m.s.subprotocol, m.s.secret), m.o.users, m.o.peers)
+func (m *bench) crowd(ctx context.Context, at *process) (*badpeers.Crowd, error) {
+	host, requests, err := loadgen.Requests(m.o.generators([]string{"ws://" + at.address("browsers") + "/ws"}, m.s.subprotocol, m.s.secret), m.o.users, m.o.peers)
 	if err != nil {
 		return nil, err
 	}
@@ -95,16 +109,16 @@ func (m *bench) crowd(ctx context.Context) (*badpeers.Crowd, error) {
 const slowTotal = "tidings_sessions_slow_total"
 
 // dropped is how many queues the server has dropped since their sockets took nothing; -1 where it does not count them.
-func (m *bench) dropped(ctx context.Context) (float64, error) {
+func (m *bench) dropped(ctx context.Context, at *process) (float64, error) {
 	if m.r.Server == "plain" {
 		return -1, nil
 	}
-	return scrape(ctx, m.s.admins[0], slowTotal)
+	return scrape(ctx, at.address("admin"), slowTotal)
 }
 
 // droppedSince insists that those of the peers that never read were.
-func (m *bench) droppedSince(ctx context.Context, before float64) error {
-	now, err := m.dropped(ctx)
+func (m *bench) droppedSince(ctx context.Context, at *process, before float64) error {
+	now, err := m.dropped(ctx, at)
 	if want := float64(badpeers.Stalled(m.o.peers)); err == nil && before >= 0 && now-before < want {
 		err = fmt.Errorf("%s grew by %.0f, want the %.0f bad peers that never read: they were not sent enough", slowTotal, now-before, want)
 	}

@@ -28,6 +28,7 @@ type server struct {
 	nats        string   // nats://…; empty: it has none
 	env         []string // more settings of the gateways
 	procs       []*process
+	another     func(context.Context) (*process, error) // starts one more of those with tabs, for who has none of these; nil: it cannot
 	events      *events
 	dir         string
 }
@@ -116,6 +117,7 @@ func startRoles(ctx context.Context, b *builder, gateways int, env ...string) (s
 	if err := s.startFanout(ctx, b); err != nil {
 		return nil, err
 	}
+	s.another = func(ctx context.Context) (*process, error) { return s.startGateway(ctx, b) }
 	return s, s.startGateways(ctx, b, gateways)
 }
 
@@ -217,11 +219,17 @@ func startPlain(ctx context.Context, b *builder) (s *server, err error) {
 	if err := s.startNATS(ctx, b); err != nil {
 		return nil, err
 	}
-	p, err := startProcess(ctx, "plain", exec.CommandContext(ctx, b.plain, "-nats", s.nats), "admin", "browsers")
+	s.another = func(ctx context.Context) (*process, error) {
+		p, err := startProcess(ctx, "plain", exec.CommandContext(ctx, b.plain, "-nats", s.nats), "admin", "browsers")
+		if err == nil {
+			s.procs = slices.Insert(s.procs, len(s.targets), p)
+		}
+		return p, err
+	}
+	p, err := s.another(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.procs = []*process{p, s.procs[0]}
 	s.holds(p)
 	sink, err := newCoreSink(s.nats, b.o.bytes)
 	if err != nil {

@@ -48,7 +48,7 @@ const (
 	lookEvery  = 250 * time.Millisecond
 	sipEvery   = 100 * time.Millisecond
 	sipBytes   = 1024
-	byteEvery  = 20 * time.Millisecond
+	byteEvery  = 50 * time.Millisecond
 	burstEvery = 100 * time.Millisecond
 	burstBytes = 32 << 10
 )
