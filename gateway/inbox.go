@@ -35,6 +35,9 @@ func (s *Session) readable(hangup bool) {
 func (s *Session) receive(b []byte) {
 	g := s.loop.gate
 	s.loop.tally.received += len(b)
+	if s.ended {
+		return
+	}
 	r := s.in
 	if r == nil {
 		r = g.readers.Get()
@@ -50,7 +53,7 @@ func (s *Session) receive(b []byte) {
 		if r.Idle() {
 			s.setStuck(0) // a message that is begun behind this one has its own time
 		}
-		if s.frame(f); s.state == closed {
+		if s.frame(f); s.state == closed || s.ended {
 			break
 		}
 	}
@@ -72,6 +75,7 @@ func (s *Session) frame(f frame.Frame) {
 		return // RFC 6455, 1.4: after our close frame the rest is discarded
 	}
 	if s.flooding() {
+		s.ended = true // to look for its close frame among what may go on coming is what others would wait for
 		s.close(closeFlood, fmt.Sprintf("more than %d frames per second", s.loop.gate.cfg.MessagesPerSecond))
 		return
 	}
