@@ -56,9 +56,11 @@ func TestAllocations(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MessagesPerSecond = 1 << 20 })
 	s, browser := b.session("alice")
 	p, plainBrowser := b.plainSession("alice")
+	es, streamBrowser := b.streamSession("alice")
 	buf := make([]byte, 64<<10)
 	gulp(browser, buf)
 	gulp(plainBrowser, buf)
+	gulp(streamBrowser, buf)
 
 	b.seq++
 	in := b.incoming(b.seq, wire.Record{Kind: wire.Users, Users: []string{"alice"}, Notification: note(1)})
@@ -73,6 +75,8 @@ func TestAllocations(t *testing.T) {
 		do    func()
 	}{
 		{"delivery", true, 0, func() { e.seq++; s.deliver(e) }},
+		{"delivery to an event stream", true, 0, func() { e.seq++; es.deliver(e) }},
+		{"heartbeat of an event stream", true, 0, func() { es.pos = b.loop.feeds[0].seq; es.heartbeat() }},
 		{"delivery by way of the loop's queue", true, 0, func() {
 			e.seq++
 			b.loop.push([]delivery{{session: s, entry: e}})
@@ -114,12 +118,12 @@ func TestAllocations(t *testing.T) {
 			got := testing.AllocsPerRun(200, func() {
 				tc.do()
 				runs++
-				if gulp(browser, buf)+gulp(plainBrowser, buf) > 0 {
+				if gulp(browser, buf)+gulp(plainBrowser, buf)+gulp(streamBrowser, buf) > 0 {
 					wrote++
 				}
 			})
-			if s.state != live || p.state != live {
-				t.Fatalf("got states %d and %d, want both live", s.state, p.state)
+			if s.state != live || p.state != live || es.state != live {
+				t.Fatalf("got states %d, %d and %d, want all live", s.state, p.state, es.state)
 			}
 			if want := map[bool]int{true: runs, false: 0}[tc.bytes]; wrote != want {
 				t.Fatalf("%d of %d runs wrote something, want %d", wrote, runs, want)

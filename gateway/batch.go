@@ -52,9 +52,9 @@ func (b *batch) deliver(s *Session, e *entry, waiting int) {
 	if !s.wants(e) {
 		return
 	}
-	q := queued{b: e.frame, before: s.pos, moves: true}
+	q := queued{b: s.bytesOf(e), before: s.pos, moves: true}
 	s.pos, s.batched = e.seq, true
-	s.loop.tally.notifications++
+	s.loop.tally.notifications[s.dialect]++
 	s.observe(e)
 	b.sent = append(b.sent, batched{s, q})
 	if b.ring.Send(int(s.fd), q.b, uint64(len(b.sent)-1)); b.ring.Pending() == 0 {

@@ -14,6 +14,8 @@ const (
 	drainPatience = 5 * time.Second
 	// retrySpread is the time over which the browsers of a leaving gateway come back.
 	retrySpread = 3 * time.Second
+	// retryLeast is the shortest reconnection time that an EventSource is given.
+	retryLeast = time.Second
 )
 
 // leave takes no more connections and closes every session with 1012. It waits for the loops, but not for ever.
@@ -42,11 +44,24 @@ func (l *loop) leave() {
 
 func (s *Session) drain() {
 	s.together(func() {
-		if s.dialect == tidingsV1 && s.state < closing {
-			b := append(make([]byte, 0, 64), `{"type":"draining","retryAfterMs":`...)
-			b = strconv.AppendInt(b, rand.Int64N(retrySpread.Milliseconds()), 10)
-			s.sendControl(frame.AppendText(nil, append(b, '}')))
+		if s.dialect != plain && s.state < closing {
+			s.sayDraining(rand.Int64N(retrySpread.Milliseconds()))
 		}
 		s.close(closeDraining, "this server leaves")
 	})
+}
+
+// sayDraining tells when to come back. An EventSource comes back by itself, after its reconnection time: here it is set. It stays set, so that
+// it is never less than a second.
+func (s *Session) sayDraining(after int64) {
+	if s.dialect == eventStream {
+		after += retryLeast.Milliseconds()
+	}
+	ms := strconv.FormatInt(after, 10)
+	text := []byte(`{"type":"draining","retryAfterMs":` + ms + `}`)
+	if s.dialect == eventStream {
+		s.sendControl(appendEvent(nil, "retry: "+ms+"\n", nil, text))
+		return
+	}
+	s.sendControl(frame.AppendText(nil, text))
 }

@@ -27,6 +27,8 @@ func FuzzConnection(f *testing.F) {
 	for _, b := range [][]byte{
 		g.request(), g.request("POST /ws HTTP/1.1"), g.request("Content-Length: 5"), g.request("GET /ws HTTP/1.0"), g.page(),
 		append(g.page(), g.request()...), []byte("\r\n\r\n"), []byte("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+		[]byte("GET /sse?user=alice HTTP/1.1\r\nHost: localhost\r\n\r\nand more"), []byte("OPTIONS /sse HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+		append(g.page(), "GET /sse?user=alice HTTP/1.0\r\nHost: localhost\r\n\r\nand more"...),
 		[]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), []byte("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"),
 	} {
 		f.Add(false, b)

@@ -103,8 +103,8 @@ func (g *greeting) upgrade(b []byte, end int) {
 	}
 	up, ref := checkUpgrade(r, &gate.rules)
 	if ref != nil {
-		gate.metrics.refusals.WithLabelValues(ref.label()).Inc()
-		netpoll.Write(g.fd, ref.append(nil)) // it fits into an empty buffer
+		gate.metrics.refused(ref)
+		netpoll.Write(g.fd, ref.append(nil, up.cors()...)) // it fits into an empty buffer
 		netpoll.CloseWrite(g.fd)
 		g.leave, g.buf, g.due = true, nil, g.loop.sec+closeSeconds
 		g.loop.wheel.add(g.due, g.tag)
@@ -127,18 +127,24 @@ func (g *greeting) handOn(b []byte) {
 	}
 }
 
+// deafHeartbeats: an event stream has no pongs. Who does not acknowledge a heartbeat by the time of the second after it is gone.
+const deafHeartbeats = 2
+
 // begin makes a session of an upgraded connection, which is in its slot already. rest is what the browser sent behind its
 // handshake: RFC 6455, 4.1, lets it only after ours, but one segment can hold both where a proxy answers for us.
 func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 	gate := l.gate
-	s := &Session{loop: l, fd: int32(fd), slot: t.Slot, id: gate.nextSession(), dialect: up.dialect, user: strings.Clone(up.user)} // not the whole request
+	s := &Session{loop: l, fd: int32(fd), slot: t.Slot, id: gate.nextSession(), dialect: up.dialect, form: up.form(), user: strings.Clone(up.user)} // not the whole request
 	s.setRare(rare{cursor: strings.Clone(up.cursor)})
 	l.slots[t.Slot].session = s
 	delete(l.greets, t.Slot)
-	gate.metrics.sessions.Inc()
+	gate.metrics.sessions[s.dialect].Inc()
 	netpoll.LimitUnsent(fd, unsentBytes) // a failure costs memory only
+	if s.dialect == eventStream {
+		netpoll.LimitUnacknowledged(fd, deafHeartbeats*gate.cfg.Heartbeat) // a failure costs time: see LimitUnacknowledged
+	}
 	s.together(func() {
-		s.sendControl(appendSwitchingProtocols(nil, up))
+		s.sendControl(appendAnswer(nil, up))
 		switch {
 		case gate.leaving.Load():
 			s.close(closeDraining, "this server leaves")
@@ -146,7 +152,7 @@ func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 			s.verified(Identity{User: up.user, Groups: up.groups}, nil)
 		case up.token != "":
 			s.authenticate(up.token)
-		case s.dialect == plain:
+		case s.dialect != tidingsV1: // where no auth frame can follow
 			s.close(closeUnauthorized, "no token")
 		}
 	})

@@ -20,6 +20,7 @@ type headReader struct {
 // headFields are those that checkUpgrade looks at, as net/http writes them. All others are read over.
 var headFields = [...]string{
 	"Host", "Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Origin", "Authorization", "Cookie",
+	"Sec-Fetch-Site", "Last-Event-Id",
 }
 
 // headOthers make a request one that this reader does not understand: there is a body, or something is expected of us.
@@ -67,7 +68,7 @@ func (h *headReader) read(b []byte) (r *http.Request, ok bool) {
 	return &h.request, true
 }
 
-// requestLine takes GET /ws or GET /websocket/{userId}, whatever the query, where nothing is percent-encoded in the path.
+// requestLine takes GET /ws, GET /sse or GET /websocket/{userId}, whatever the query, where nothing is percent-encoded in the path.
 func (h *headReader) requestLine(line string) bool {
 	target, ok := strings.CutPrefix(line, "GET ")
 	if ok {
@@ -88,7 +89,7 @@ func (h *headReader) requestLine(line string) bool {
 				return false
 			}
 		}
-	} else if path != "/ws" {
+	} else if path != "/ws" && path != "/sse" {
 		return false
 	}
 	h.url = url.URL{Path: path, RawQuery: query}
@@ -144,11 +145,11 @@ func sameFold(a, b string) bool {
 	return true
 }
 
-// startsUpgrade tells from the beginning of a request whether it is for a WebSocket.
+// startsUpgrade tells from the beginning of a request whether it is for a WebSocket or an event stream.
 func startsUpgrade(b []byte) bool {
 	line, _, _ := bytes.Cut(b, []byte("\r\n"))
 	_, target, _ := bytes.Cut(line, []byte(" "))
-	for _, prefix := range [...]string{"/ws?", "/ws ", "/websocket/"} {
+	for _, prefix := range [...]string{"/ws?", "/ws ", "/websocket/", "/sse?", "/sse "} {
 		if len(target) >= len(prefix) && string(target[:len(prefix)]) == prefix {
 			return true
 		}

@@ -60,6 +60,8 @@ func TestHead(t *testing.T) {
 		{"an empty query", handshake("GET /ws? HTTP/1.1"), true},
 		{"the plain dialect", handshake("GET /websocket/alice?x=1 HTTP/1.1"), true},
 		{"no user", handshake("GET /websocket/ HTTP/1.1"), true},
+		{"an event stream", handshake("GET /sse?user=alice HTTP/1.1", "Last-Event-ID: 0.a.1", "Sec-Fetch-Site: same-origin", "Accept: text/event-stream"), true},
+		{"asked beforehand", handshake("OPTIONS /sse HTTP/1.1"), false},
 		{"names in other letters", handshake("-Host", "HOST: a", "-Upgrade", "upGRADE: websocket"), true},
 		{"a line twice", handshake("+Cookie: a=b", "+Cookie: c=d", "+Sec-WebSocket-Version: 13"), true},
 		{"blanks around values", handshake("Origin: \t http://a \t"), true},
@@ -115,6 +117,7 @@ func FuzzHead(f *testing.F) {
 	f.Add(handshake())
 	f.Add(browserHandshake(f))
 	f.Add(handshake("GET /websocket/alice?x=1 HTTP/1.1", "+Cookie: a=b", "+Cookie: c=d"))
+	f.Add(handshake("GET /sse HTTP/1.1", "Last-Event-ID: 0.a.1", "Sec-Fetch-Site: same-origin"))
 	f.Add(handshake("GET /ws?a#b HTTP/1.1", "Origin: a\r\n b", "Content-Length: 0"))
 	h := newHeadReader()
 	f.Fuzz(func(t *testing.T, b []byte) { compareHead(t, h, b) })

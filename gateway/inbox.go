@@ -25,6 +25,10 @@ func (s *Session) readable(hangup bool) {
 		s.destroy(causeGone)
 	case n == 0:
 		// The browser has no more to say, and did not say goodbye (or did, and its close frame is answered).
+		if s.dialect == eventStream { // there is no other way to leave
+			s.destroy(causeBrowser)
+			return
+		}
 		s.destroy(causeGone)
 	default:
 		s.receive(s.loop.read[:n])
@@ -36,6 +40,10 @@ func (s *Session) receive(b []byte) {
 	g := s.loop.gate
 	s.loop.tally.received += len(b)
 	if s.ended {
+		return
+	}
+	if s.dialect == eventStream {
+		s.ignore(len(b))
 		return
 	}
 	r := s.in
@@ -68,6 +76,17 @@ func (s *Session) receive(b []byte) {
 		s.remind(s.loop.sec + g.handshakeSeconds)
 	}
 }
+
+// ignore is for what comes behind the request for an event stream. A few bytes are a client's or a proxy's clumsiness.
+func (s *Session) ignore(n int) {
+	s.received = uint16(min(int(s.received)+n, math.MaxUint16))
+	if s.received > maxStray {
+		s.close(closeFlood, "nothing is to be sent on an event stream")
+	}
+}
+
+// maxStray bounds them over a stream's life.
+const maxStray = 4096
 
 // frame is one frame or message from the browser.
 func (s *Session) frame(f frame.Frame) {

@@ -22,8 +22,8 @@ const (
 )
 
 type metrics struct {
-	sessions      prometheus.Gauge
-	notifications prometheus.Counter
+	sessions      [dialects]prometheus.Gauge
+	notifications [dialects]prometheus.Counter
 	heartbeats    prometheus.Counter
 	frames        prometheus.Counter
 	bytes         prometheus.Counter
@@ -54,17 +54,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tidings_feed_lag_records", Help: "Records that the log had and the feed had not, when the log's leader was last asked.",
 		}, []string{"shard"}),
-		sessions: f.NewGauge(prometheus.GaugeOpts{
-			Name: "tidings_sessions", Help: "Browser connections, upgraded and not closed."}),
-		notifications: counter("notifications_sent_total", "Notifications given to sockets, catch-up included."),
-		heartbeats:    counter("heartbeats_sent_total", "Heartbeats given to sockets."),
-		frames:        counter("frames_received_total", "Text frames from browsers."),
-		bytes:         counter("sent_bytes_total", "Bytes that sockets have taken, of sessions."),
-		received:      counter("received_bytes_total", "Bytes from browsers, of sessions."),
-		slow:          counter("sessions_slow_total", "Times that a session's queue was dropped because its socket did not keep up; it goes on from its cursor."),
-		resets:        vec("resets_total", "Sessions that were told that their position is lost, by cause.", "cause"),
-		closes:        vec("closes_total", "Sessions closed, by reason.", "reason"),
-		refusals:      vec("handshakes_refused_total", "Connections that did not become sessions, by cause.", "cause"),
+		heartbeats: counter("heartbeats_sent_total", "Heartbeats given to sockets."),
+		frames:     counter("frames_received_total", "Text frames from browsers."),
+		bytes:      counter("sent_bytes_total", "Bytes that sockets have taken, of sessions."),
+		received:   counter("received_bytes_total", "Bytes from browsers, of sessions."),
+		slow:       counter("sessions_slow_total", "Times that a session's queue was dropped because its socket did not keep up; it goes on from its cursor."),
+		resets:     vec("resets_total", "Sessions that were told that their position is lost, by cause.", "cause"),
+		closes:     vec("closes_total", "Sessions closed, by reason.", "reason"),
+		refusals:   vec("handshakes_refused_total", "Connections that did not become sessions, by cause.", "cause"),
 		latency: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tidings_delivery_seconds",
 			Help:    "From the event's storage in NATS to the write of its notification to a live session's socket.",
@@ -75,6 +72,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		feedRestarts: vec("feed_restarts_total", "Times that following the log began anew, by cause.", "cause"),
 		scans:        counter("replay_scans_total", "Scans of the log for sessions older than the tail."),
 		scanned:      counter("replay_records_total", "Records read by scans of the log."),
+	}
+	sessions := f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tidings_sessions", Help: "Browser connections that are sessions, and not closed, by what is spoken on them.",
+	}, []string{"dialect"})
+	notifications := vec("notifications_sent_total", "Notifications given to sockets, catch-up included, by dialect.", "dialect")
+	for d := range dialects {
+		m.sessions[d] = sessions.WithLabelValues(d.String())
+		m.notifications[d] = notifications.WithLabelValues(d.String())
 	}
 	resumes := vec("resumes_total", "Sessions begun, by what became of their cursor.", "resume")
 	for i, r := range [...]resume{resumeNone, resumeComplete, resumeReset} {
@@ -91,5 +96,11 @@ func (m *metrics) resume(r resume) {
 		m.resumes[1].Inc()
 	case resumeReset:
 		m.resumes[2].Inc()
+	}
+}
+
+func (m *metrics) refused(ref *refusal) {
+	if ref != preflight {
+		m.refusals.WithLabelValues(ref.label()).Inc()
 	}
 }

@@ -63,6 +63,7 @@ func (s *Session) together(f func()) {
 	f()
 	s.flushCork()
 	c.session = nil
+	s.hangUp() // where f has closed the session
 }
 
 func (s *Session) flushCork() {

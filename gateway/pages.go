@@ -30,6 +30,7 @@ func newPages(g *Gateway, others http.Handler) *pages {
 	r := chi.NewRouter()
 	r.HandleFunc("/ws", p.upgrade)
 	r.HandleFunc("/websocket/*", p.upgrade)
+	r.HandleFunc("/sse", p.upgrade)
 	if others != nil {
 		r.Mount("/", p.guard(others))
 	}
@@ -107,7 +108,10 @@ func (p *pages) guard(h http.Handler) http.Handler {
 func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
 	up, ref := checkUpgrade(r, &p.gate.rules)
 	if ref != nil {
-		p.gate.metrics.refusals.WithLabelValues(ref.label()).Inc()
+		p.gate.metrics.refused(ref)
+		for cors := up.cors(); len(cors) > 0; cors = cors[2:] {
+			w.Header().Set(cors[0], cors[1])
+		}
 		ref.ServeHTTP(w, r)
 		return
 	}

@@ -118,7 +118,7 @@ func (l *loop) lose(e *entry) {
 // followed is a shard's position that a loop may promise to its sessions.
 type followed struct {
 	position
-	heart    []byte // the heartbeat for it, made when first needed
+	heart    [2][]byte // the heartbeat for it, as frames and as an event, made when first needed
 	heartSeq uint64
 }
 
@@ -160,15 +160,28 @@ func (p *promise) swapped(l *loop, more bool) {
 // heartbeat is the frame that tells a session it has everything up to seq, with a ping behind it. It is shared by all
 // sessions that are as far as their shard.
 func (l *loop) heartbeat(f *followed, s *Session) []byte {
-	if s.pos == f.seq && f.heart != nil && f.heartSeq == f.seq {
-		return f.heart
+	if f.heartSeq != f.seq {
+		f.heart, f.heartSeq = [2][]byte{}, f.seq
 	}
-	b := frame.AppendText(nil, appendPosition(nil, s.shard.id, f.epoch, s.pos))
-	b = frame.AppendPing(b, nil)
+	heart := &f.heart[framed]
+	if s.form == events {
+		heart = &f.heart[events]
+	}
+	if s.pos == f.seq && *heart != nil {
+		return *heart
+	}
+	b := heartbeat(wire.Cursor{Shard: s.shard.id, Epoch: f.epoch, Seq: s.pos}, s.form)
 	if s.pos == f.seq {
-		f.heart, f.heartSeq = b, f.seq
+		*heart = b
 	}
 	return b
+}
+
+func heartbeat(c wire.Cursor, as form) []byte {
+	if as == events {
+		return appendEvent(nil, "", c.Append(nil), positionText(c))
+	}
+	return frame.AppendPing(frame.AppendText(nil, positionText(c)), nil)
 }
 
 // clock is the time of deliveries, read once for several.
@@ -191,13 +204,18 @@ func (c *clock) read() int64 {
 }
 
 // tally counts what happens too often to add it to what all loops share each time.
-type tally struct{ notifications, heartbeats, frames, sent, received int }
+type tally struct {
+	notifications                      [dialects]int
+	heartbeats, frames, sent, received int
+}
 
 func (t *tally) flush(m *metrics) {
 	if *t == (tally{}) {
 		return
 	}
-	m.notifications.Add(float64(t.notifications))
+	for d, n := range t.notifications {
+		m.notifications[d].Add(float64(n))
+	}
 	m.heartbeats.Add(float64(t.heartbeats))
 	m.frames.Add(float64(t.frames))
 	m.bytes.Add(float64(t.sent))

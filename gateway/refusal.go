@@ -17,7 +17,7 @@ type refusal struct {
 
 // They are made once. The values are shared: do not modify them.
 var (
-	refusePath    = &refusal{"path", http.StatusNotFound, nil, "There is nothing here. WebSockets connect to /ws or /websocket/{userId}."}
+	refusePath    = &refusal{"path", http.StatusNotFound, nil, "There is nothing here. WebSockets connect to /ws or /websocket/{userId}, event streams to /sse."}
 	refuseMethod  = &refusal{"method", http.StatusMethodNotAllowed, []string{"Allow", "GET"}, "A WebSocket begins with GET."}
 	refuseVersion = &refusal{"http_version", http.StatusBadRequest, nil,
 		"A WebSocket begins with HTTP/1.1. If a proxy stands in front, let it speak HTTP/1.1 (nginx: proxy_http_version 1.1)."}
@@ -29,7 +29,7 @@ var (
 	// the server is capable of".
 	refuseWSVersion = &refusal{"websocket_version", http.StatusUpgradeRequired, []string{"Upgrade", "websocket", "Sec-WebSocket-Version", "13"},
 		"Only version 13 of the WebSocket protocol is spoken here."}
-	refuseBody    = &refusal{"body", http.StatusBadRequest, nil, "The request that begins a WebSocket must not have a body."}
+	refuseBody    = &refusal{"body", http.StatusBadRequest, nil, "A request that begins a connection must not have a body."}
 	refuseHost    = &refusal{"host", http.StatusBadRequest, nil, "The request has no Host."}
 	refuseOrigins = &refusal{"origin", http.StatusBadRequest, nil, "The request has more than one Origin."}
 	refuseOrigin  = &refusal{"origin", http.StatusForbidden, nil,
@@ -41,35 +41,50 @@ var (
 		"Offer the subprotocol tidings.v1, or none: new WebSocket(url, ['tidings.v1', …])."}
 	refusePlainProtocol = &refusal{"subprotocol", http.StatusBadRequest, nil,
 		"/websocket/{userId} knows no subprotocols: use new WebSocket(url), and a cookie for the token."}
-	refuseBearer = &refusal{"token", http.StatusBadRequest, nil, "Give one token: one Authorization header, and one subprotocol bearer.<token> at most."}
-	refuseUser   = &refusal{"user", http.StatusBadRequest, nil, "The user ID must be 1 to 128 bytes of UTF-8, percent-encoded."}
-	refuseNoUser = &refusal{"user", http.StatusBadRequest, nil, "In development mode say who you are: /ws?user=alice"}
-	refuseGroups = &refusal{"groups", http.StatusBadRequest, nil, "groups must be at most 256 names, separated by commas, each of 1 to 128 bytes of UTF-8."}
-	refuseQuery  = &refusal{"query", http.StatusBadRequest, nil, "The query is not percent-encoded correctly."}
+	refuseBearer        = &refusal{"token", http.StatusBadRequest, nil, "Give one token: one Authorization header, and one subprotocol bearer.<token> at most."}
+	refuseUser          = &refusal{"user", http.StatusBadRequest, nil, "The user ID must be 1 to 128 bytes of UTF-8, percent-encoded."}
+	refuseNoUser        = &refusal{"user", http.StatusBadRequest, nil, "In development mode say who you are: /ws?user=alice"}
+	refuseGroups        = &refusal{"groups", http.StatusBadRequest, nil, "groups must be at most 256 names, separated by commas, each of 1 to 128 bytes of UTF-8."}
+	refuseStreamMethod  = &refusal{"method", http.StatusMethodNotAllowed, []string{"Allow", "GET, OPTIONS"}, "An event stream begins with GET."}
+	refuseStreamVersion = &refusal{"http_version", http.StatusBadRequest, nil, "An event stream begins with HTTP/1.1 or HTTP/1.0."}
+	refuseQuery         = &refusal{"query", http.StatusBadRequest, nil, "The query is not percent-encoded correctly."}
 )
+
+// preflight refuses nothing: it answers a browser that asks beforehand whether its page may send these headers. Status 200 will do (WHATWG
+// Fetch, 4.8, "an ok status"), and may have a body as the others do.
+var preflight = &refusal{"preflight", http.StatusOK, []string{
+	"Access-Control-Allow-Methods", "GET", "Access-Control-Allow-Headers", "Authorization, Last-Event-ID, Cache-Control", "Access-Control-Max-Age", "600",
+}, "Pages of this origin may connect."}
 
 // label is the refusal's word in metrics.
 func (f *refusal) label() string { return f.name }
 
-// append puts the whole response behind dst. The connection ends with it.
-func (f *refusal) append(dst []byte) []byte {
+// append puts the whole response behind dst, with more names and values by turns. The connection ends with it.
+func (f *refusal) append(dst []byte, more ...string) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(f.status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, http.StatusText(f.status)...)
 	dst = append(dst, "\r\nConnection: "...)
 	dst = append(dst, strings.Join(f.connection(), ", ")...)
-	for i := 0; i < len(f.header); i += 2 {
-		dst = append(dst, "\r\n"...)
-		dst = append(dst, f.header[i]...)
-		dst = append(dst, ": "...)
-		dst = append(dst, f.header[i+1]...)
-	}
+	dst = appendFields(dst, f.header)
+	dst = appendFields(dst, more)
 	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(f.text)+1), 10)
 	dst = append(dst, "\r\n\r\n"...)
 	dst = append(dst, f.text...)
 	return append(dst, '\n')
+}
+
+// appendFields puts header lines behind dst, each with its line break in front.
+func appendFields(dst []byte, fields []string) []byte {
+	for i := 0; i < len(fields); i += 2 {
+		dst = append(dst, "\r\n"...)
+		dst = append(dst, fields[i]...)
+		dst = append(dst, ": "...)
+		dst = append(dst, fields[i+1]...)
+	}
+	return dst
 }
 
 // ServeHTTP is append for net/http.

@@ -33,6 +33,7 @@ type Gateway struct {
 	auth    *Authenticator
 	rules   upgradeRules
 	readers *frame.Readers
+	forms   forms
 	pages   *pages
 	connect func(name string) (*nats.Conn, error)
 	began   time.Time

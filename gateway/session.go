@@ -19,6 +19,7 @@ type Session struct {
 	fd      int32
 	slot    int32 // the loop's
 	dialect dialect
+	form    form
 
 	// Guarded by the shard's lock.
 	live bool
@@ -156,7 +157,7 @@ func (s *Session) begin(who Identity) {
 		if s.dialect == plain {
 			s.sendControl(plainGreeting)
 		} else {
-			s.sendControl(welcomeFrame(s.id, c, r, g.cfg.Heartbeat))
+			s.tell(welcomeText(s.id, c, r, g.cfg.Heartbeat), c)
 		}
 		s.step()
 	})
@@ -249,11 +250,19 @@ func (s *Session) observe(e *entry) {
 	s.loop.gate.metrics.latency.Observe(float64(s.loop.clock.read()-e.stored) / 1e9)
 }
 
+// bytesOf is what the session is sent of an entry.
+func (s *Session) bytesOf(e *entry) []byte {
+	if s.form == framed {
+		return e.frame
+	}
+	return s.loop.gate.forms.of(e, s.form)
+}
+
 func (s *Session) notify(e *entry) {
 	before := s.pos
 	s.pos = e.seq
-	s.loop.tally.notifications++
-	s.send(queued{b: e.frame, before: before, moves: true})
+	s.loop.tally.notifications[s.dialect]++
+	s.send(queued{b: s.bytesOf(e), before: before, moves: true})
 }
 
 // replayed is what a scan of the log found: entries up to a position, from which the next step goes on.
@@ -304,8 +313,9 @@ func (s *Session) moveTo(life uint32, pos uint64) {
 	}
 	s.life, s.pos, s.state = life, pos, live
 	s.setAhead(0)
-	if s.dialect == tidingsV1 {
-		s.sendControl(resetFrame(s.shard.cursor(pos)))
+	if s.dialect != plain {
+		c := s.shard.cursor(pos)
+		s.tell(resetText(c), c)
 	}
 }
 
@@ -324,8 +334,8 @@ func (s *Session) watch() {
 	}
 }
 
-// welcomeFrame is the first frame of tidings.v1.
-func welcomeFrame(id uint64, c wire.Cursor, r resume, heartbeat time.Duration) []byte {
+// welcomeText is what tidings.v1 begins with.
+func welcomeText(id uint64, c wire.Cursor, r resume, heartbeat time.Duration) []byte {
 	b := append(make([]byte, 0, 160), `{"type":"welcome","session":"`...)
 	b = strconv.AppendUint(b, id, 36)
 	b = append(b, `","cursor":"`...)
@@ -334,18 +344,17 @@ func welcomeFrame(id uint64, c wire.Cursor, r resume, heartbeat time.Duration) [
 	b = append(b, r...)
 	b = append(b, `","heartbeat":`...)
 	b = strconv.AppendInt(b, heartbeat.Milliseconds(), 10)
-	return frame.AppendText(nil, append(b, '}'))
+	return append(b, '}')
 }
 
-// resetFrame tells the browser that its position is lost and where it goes on.
-func resetFrame(c wire.Cursor) []byte {
+// resetText tells the browser that its position is lost and where it goes on.
+func resetText(c wire.Cursor) []byte {
 	b := append(make([]byte, 0, 96), `{"type":"reset","cursor":"`...)
-	return frame.AppendText(nil, append(c.Append(b), `"}`...))
+	return append(c.Append(b), `"}`...)
 }
 
-// appendPosition is the text of a heartbeat.
-func appendPosition(dst []byte, shard int, epoch, seq uint64) []byte {
-	dst = append(dst, `{"cursor":"`...)
-	dst = wire.Cursor{Shard: shard, Epoch: epoch, Seq: seq}.Append(dst)
-	return append(dst, `"}`...)
+// positionText is the text of a heartbeat.
+func positionText(c wire.Cursor) []byte {
+	b := append(make([]byte, 0, 64), `{"cursor":"`...)
+	return append(c.Append(b), `"}`...)
 }

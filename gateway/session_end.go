@@ -7,7 +7,8 @@ import (
 	"tidings/gateway/netpoll"
 )
 
-// close begins the closing handshake (RFC 6455, 7.1.2): a close frame, then a while for the browser's own.
+// close begins the closing handshake (RFC 6455, 7.1.2): a close frame, then a while for the browser's own. An event stream ends with an
+// event that says the same.
 func (s *Session) close(code CloseCode, reason string) {
 	if s.state >= closing {
 		return
@@ -21,7 +22,12 @@ func (s *Session) close(code CloseCode, reason string) {
 	if s.out != nil {
 		s.out.drop(0)
 	}
-	s.sendControl(frame.AppendClose(nil, ws.StatusCode(code), reason))
+	if s.dialect == eventStream {
+		s.ended = true // there is no answer to wait for
+		s.sendControl(appendCloseEvent(nil, code, reason))
+	} else {
+		s.sendControl(frame.AppendClose(nil, ws.StatusCode(code), reason))
+	}
 	s.hangUp()
 }
 
@@ -51,7 +57,7 @@ func (s *Session) destroy(cause string) {
 		s.loop.gate.metrics.closes.WithLabelValues(cause).Inc()
 	}
 	s.state = closed
-	s.loop.gate.metrics.sessions.Dec()
+	s.loop.gate.metrics.sessions[s.dialect].Dec()
 	if s.in != nil {
 		s.loop.gate.readers.Put(s.in)
 		s.in = nil

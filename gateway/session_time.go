@@ -77,14 +77,18 @@ func (s *Session) heartbeat() {
 		s.close(closeNoHeartbeat, "no pong came back")
 		return
 	}
-	s.pinged = true
+	ping := pingFrame
+	if s.dialect == eventStream {
+		ping = silentEvent // whether somebody is there, TCP must know
+	}
+	s.pinged = s.dialect != eventStream
 	if s.dialect == plain {
-		s.sendControl(pingFrame)
+		s.sendControl(ping)
 		return
 	}
 	f := s.loop.followed(s.shard)
 	if f == nil || s.life != f.life { // there is nothing to promise yet, or a loss is on its way
-		s.sendControl(pingFrame)
+		s.sendControl(ping)
 		return
 	}
 	before := s.pos

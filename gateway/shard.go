@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -15,7 +16,8 @@ import (
 // between catch-up and live, and nothing comes twice.
 type shard struct {
 	id       int
-	maxBytes int // of the tail
+	maxBytes int          // of the tail
+	extra    atomic.Int64 // bytes of what loops have made of its entries
 
 	mu    sync.Mutex
 	ready bool   // the feed has been at the end of the log
@@ -35,10 +37,15 @@ type shard struct {
 }
 
 func newShard(id, maxBytes int, loops []*loop) *shard {
-	return &shard{
-		id: id, maxBytes: maxBytes, hub: newHub(), tail: newTail(0, mark{}, maxBytes),
-		loops: loops, out: make([][]delivery, len(loops)),
-	}
+	sh := &shard{id: id, maxBytes: maxBytes, hub: newHub(), loops: loops, out: make([][]delivery, len(loops))}
+	sh.tail = sh.newTail(0, mark{})
+	return sh
+}
+
+func (sh *shard) newTail(base uint64, m mark) *tail {
+	t := newTail(base, m, sh.maxBytes)
+	t.extra = &sh.extra
+	return t
 }
 
 // restart begins at base with an empty tail; m is the Record there, none when the log begins behind base. Sessions that were
@@ -53,9 +60,11 @@ func (sh *shard) restart(epoch, base uint64, m mark) {
 	}
 	sh.epoch = epoch
 	sh.life++
-	sh.tail = newTail(base, m, sh.maxBytes)
+	old := sh.tail
+	sh.tail = sh.newTail(base, m)
 	lost := &entry{shard: sh, life: sh.life}
 	sh.mu.Unlock()
+	old.leave()
 	for _, lp := range sh.loops {
 		lp.push([]delivery{{entry: lost}})
 	}
@@ -124,9 +133,11 @@ func newEntry(c wire.Cursor, life uint32, part int8, v *wire.View) *entry {
 	return &entry{seq: c.Seq, life: life, kind: v.Kind, part: part, stored: v.Stored, audience: a, frame: f}
 }
 
+const notificationHead = `{"type":"notification","cursor":"`
+
 // notificationFrame builds {"type":"notification","cursor":"…",…} as a text frame, behind a copy of audience.
 func notificationFrame(audience []byte, c wire.Cursor, notification []byte) (a, f []byte) {
-	const head = `{"type":"notification","cursor":"`
+	const head = notificationHead
 	var text [64]byte
 	cursor := c.Append(text[:0])
 	rest := notification[1:]

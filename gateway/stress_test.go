@@ -60,6 +60,9 @@ func (c *crowd) visit(ctx context.Context, rnd *rand.Rand) {
 	path := fmt.Sprintf("GET /ws?user=user%d&groups=g%d,g%d&cursor=%s HTTP/1.1", rnd.IntN(12), rnd.IntN(3), 3+rnd.IntN(3),
 		c.g.cursor(uint64(rnd.IntN(400))))
 	request := c.g.request(path)
+	if rnd.IntN(4) == 0 {
+		request = c.g.request("GET /sse?" + path[len("GET /ws?"):])
+	}
 	if rnd.IntN(10) == 0 {
 		conn.Write(c.g.page())
 	}

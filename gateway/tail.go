@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"hash/maphash"
 	"slices"
+	"sync/atomic"
 
 	"tidings/fanout/wire"
 )
 
-// entry is one Record in the tail: what is sent, and whom it is for. It is shared by everybody and never modified.
+// entry is one Record in the tail: what is sent, and whom it is for. It is shared by everybody and never modified, but for the forms
+// that are made of it when they are needed.
 type entry struct {
 	seq      uint64
 	shard    *shard    // where it is delivered live; a scan's entries have none
@@ -18,6 +20,8 @@ type entry struct {
 	stored   int64     // Unix nanoseconds
 	audience []byte    // wire.ParseAudience
 	frame    []byte    // the WebSocket frame, ready to write
+
+	event atomic.Pointer[made] // the same for event streams
 }
 
 // mixed stands for the subject log.<s>.m where a partition's number would.
@@ -40,6 +44,7 @@ type tail struct {
 	entries ring[*entry] // by sequence; a hole in the log is nil
 	links   ring[link]   // by position
 	bytes   int
+	extra   *atomic.Int64 // bytes of forms that were made of the entries
 
 	seed   maphash.Seed
 	mask   uint64            // of the hashes: all bits, but where a test wants them to collide
@@ -61,7 +66,7 @@ type link struct {
 
 func newTail(base uint64, m mark, maxBytes int) *tail {
 	return &tail{
-		maxBytes: maxBytes, base: base, head: base, mark: m,
+		maxBytes: maxBytes, base: base, head: base, mark: m, extra: new(atomic.Int64),
 		seed: maphash.MakeSeed(), mask: ^uint64(0), newest: map[uint64]uint64{}, sweep: 1024,
 	}
 }
@@ -106,7 +111,7 @@ func (t *tail) skip(seq uint64) {
 
 // shrink drops the oldest until what is left fits. The newest stays, however large.
 func (t *tail) shrink() {
-	for t.bytes > t.maxBytes && t.entries.len() > 1 {
+	for t.bytes+int(t.extra.Load()) > t.maxBytes && t.entries.len() > 1 {
 		t.dropOldest()
 	}
 }
@@ -129,7 +134,18 @@ func (t *tail) dropOldest() {
 		return
 	}
 	t.bytes -= e.size()
+	t.extra.Add(-e.leave())
 	t.mark = mark{e.seq, e.part}
+}
+
+// leave is the end of a tail that nobody has any more: what its entries are made into from now on is not counted, since nothing would
+// take it away again.
+func (t *tail) leave() {
+	for t.entries.len() > 0 {
+		if e := t.entries.pop(); e != nil {
+			t.extra.Add(-e.leave())
+		}
+	}
 }
 
 // forget drops recipients whose newest delivery has left the tail, when so many came that it is worth the walk.

@@ -227,9 +227,8 @@ func TestTailMemory(t *testing.T) {
 	}
 	shared := newEntry(wire.Cursor{Seq: 1}, 1, 0, &v[0])
 	for n := range uint64(records) {
-		e := *shared
-		e.seq = n + 1
-		tl.add(&e, &v[n%50].Audience)
+		e := &entry{seq: n + 1, kind: shared.kind, stored: shared.stored, audience: shared.audience, frame: shared.frame}
+		tl.add(e, &v[n%50].Audience)
 	}
 	perLink := float64(heap()-before-records*96) / (records * recipients) // 96: the copied entry
 	if perLink > 40 {

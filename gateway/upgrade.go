@@ -11,9 +11,14 @@ import (
 type dialect byte
 
 const (
-	tidingsV1 dialect = iota // at /ws
-	plain                    // at /websocket/{userId}
+	tidingsV1   dialect = iota // at /ws
+	plain                      // at /websocket/{userId}
+	eventStream                // at /sse: the frames of tidings.v1, as server-sent events
+	dialects                   // so many
 )
+
+// String is the dialect's word in metrics.
+func (d dialect) String() string { return [...]string{"tidings.v1", "plain", "sse"}[d] }
 
 // subprotocolTidings is the name of our dialect in Sec-WebSocket-Protocol; subprotocolBearer comes before a token there, since
 // a page can set no header of a WebSocket's request.
@@ -31,6 +36,7 @@ type upgrade struct {
 	cursor   string   // as given; "": none
 	user     string   // of the path, or of the query in development mode; "": the token's
 	groups   []string // of the query in development mode
+	origin   string   // the page's, where an event stream was asked for by an allowed one
 }
 
 // upgradeRules are the settings that a request is checked against.
@@ -52,6 +58,9 @@ func checkUpgrade(r *http.Request, rules *upgradeRules) (up upgrade, ref *refusa
 	up.dialect, up.user, ref = dialectOf(r)
 	if ref != nil {
 		return up, ref
+	}
+	if up.dialect == eventStream {
+		return up, up.checkStream(r, rules)
 	}
 	if ref = checkHandshake(r); ref != nil {
 		return up, ref
@@ -131,6 +140,14 @@ func (up *upgrade) subprotocols(lines []string) (bearer string, ref *refusal) {
 	return bearer, nil
 }
 
+// appendAnswer puts the answer that begins a session behind dst.
+func appendAnswer(dst []byte, up upgrade) []byte {
+	if up.dialect == eventStream {
+		return appendStreamHead(dst, up)
+	}
+	return appendSwitchingProtocols(dst, up)
+}
+
 // appendSwitchingProtocols puts the answer that opens the WebSocket behind dst (RFC 6455, 4.2.2). The token is not in it.
 func appendSwitchingProtocols(dst []byte, up upgrade) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
@@ -157,4 +174,12 @@ func acceptKey(key string) (accept [28]byte) {
 	sum := sha1.Sum(b[:])
 	base64.StdEncoding.Encode(accept[:], sum[:])
 	return accept
+}
+
+// form is how the session's notifications are written.
+func (up *upgrade) form() form {
+	if up.dialect == eventStream {
+		return events
+	}
+	return framed
 }

@@ -14,8 +14,11 @@ const maxSubprotocols = 16
 
 // dialectOf reads the path. The user ID of /websocket/{userId} is one segment, percent-encoded: "a/b" stands there as a%2Fb.
 func dialectOf(r *http.Request) (d dialect, user string, ref *refusal) {
-	if r.URL.Path == "/ws" {
+	switch r.URL.Path {
+	case "/ws":
 		return tidingsV1, "", nil
+	case "/sse":
+		return eventStream, "", nil
 	}
 	segment, ok := strings.CutPrefix(r.URL.EscapedPath(), "/websocket/")
 	if !ok || strings.Contains(segment, "/") {
@@ -30,7 +33,7 @@ func dialectOf(r *http.Request) (d dialect, user string, ref *refusal) {
 
 // devIdentity takes user and groups from the query, as development mode does.
 func (up *upgrade) devIdentity(query string) *refusal {
-	if up.dialect == tidingsV1 {
+	if up.dialect != plain {
 		user, ok := queryValue(query, "user")
 		switch {
 		case !ok:

@@ -386,7 +386,7 @@ func allRefusals() []*refusal {
 	return []*refusal{
 		refusePath, refuseMethod, refuseVersion, refusePlainHTTP, refuseKey, refuseWSVersion, refuseBody, refuseHost, refuseOrigins,
 		refuseOrigin, refuseRebinding, refuseProtocols, refuseDialect, refusePlainProtocol, refuseBearer, refuseUser, refuseNoUser,
-		refuseGroups, refuseQuery,
+		refuseGroups, refuseQuery, refuseStreamMethod, refuseStreamVersion, preflight,
 	}
 }
 
@@ -479,6 +479,8 @@ func FuzzUpgrade(f *testing.F) {
 	f.Add(handshake("Sec-WebSocket-Protocol: tidings.v1, bearer.a.b.c", "Authorization: Bearer x"))
 	f.Add(handshake("Upgrade: h2c,, WebSocket", "+Upgrade: x", "Transfer-Encoding: chunked"))
 	f.Add([]byte("GET * HTTP/1.1\nHost: a\n\n"))
+	f.Add(handshake("GET /sse?user=alice HTTP/1.0", "Host: localhost", "Origin: http://localhost", "Last-Event-ID: 0.a.1", "Sec-Fetch-Site: cross-site"))
+	f.Add(handshake("OPTIONS /sse HTTP/1.1", "Origin: https://app.example.com"))
 	keyed := testUpgradeRules(f, AuthConfig{HMACSecret: testSecret, Cookie: "tidings_token", Query: true})
 	dev := testUpgradeRules(f, AuthConfig{})
 	shape := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
@@ -493,6 +495,10 @@ func FuzzUpgrade(f *testing.F) {
 				if !slices.Contains(allRefusals(), ref) {
 					t.Errorf("unknown refusal %q", ref.text)
 				}
+				continue
+			}
+			if up.dialect == eventStream {
+				checkStreamHead(t, up)
 				continue
 			}
 			rest, ok := bytes.CutPrefix(appendSwitchingProtocols(nil, up), shape)
@@ -510,6 +516,23 @@ func FuzzUpgrade(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkStreamHead holds an answer against what net/http reads in it. Of the request there is the origin in it, and nothing else.
+func checkStreamHead(t *testing.T, up upgrade) {
+	t.Helper()
+	b := appendAnswer(nil, up)
+	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
+	if err != nil {
+		t.Fatalf("%q: %v", b, err)
+	}
+	allowed := resp.Header["Access-Control-Allow-Origin"]
+	if up.origin == "" && allowed != nil || up.origin != "" && !slices.Equal(allowed, []string{up.origin}) {
+		t.Errorf("origin %q: got %q", up.origin, allowed)
+	}
+	if n := len(resp.Header); n != 6+2*len(allowed) || resp.Header.Get("Content-Type") != "text/event-stream" || resp.ContentLength != -1 {
+		t.Errorf("got %q", b)
+	}
 }
 
 func mustURL(t testing.TB, s string) *url.URL {

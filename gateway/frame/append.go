@@ -44,6 +44,9 @@ func AppendText(dst, payload []byte) []byte {
 	return append(AppendHeader(dst, ws.OpText, true, len(payload)), payload...)
 }
 
+// Payload is what a frame carries that these functions made.
+func Payload(frame []byte) []byte { return frame[headerLen(frame[1]):] }
+
 // AppendPing appends a ping. Only the first 125 bytes of payload are sent.
 func AppendPing(dst, payload []byte) []byte { return appendControl(dst, ws.OpPing, payload) }
 

@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +67,12 @@ func outcome(n int, err unix.Errno) (int, error) {
 		return 0, ErrAgain
 	}
 	return 0, err
+}
+
+// LimitUnacknowledged bounds the time that what was written waits for the peer's acknowledgement; then the connection fails. Without it
+// the kernel goes on sending to a peer that has vanished for a quarter of an hour.
+func LimitUnacknowledged(fd int, d time.Duration) error {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 }
 
 // LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window. Accepted

@@ -4,6 +4,7 @@ package netpoll
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,9 @@ func Write(fd int, b []byte) (int, error) {
 		return 0, err
 	}
 }
+
+// LimitUnacknowledged does nothing here: a peer that has vanished is found by the kernel's own limit, after minutes.
+func LimitUnacknowledged(fd int, d time.Duration) error { return nil }
 
 // LimitUnsent does nothing here: a peer that does not read costs what the kernel's send buffer holds.
 func LimitUnsent(fd, bytes int) error { return nil }
