@@ -22,6 +22,8 @@ type Config struct {
 	ConnectionsPerUser int           `envconfig:"CONNECTIONS_PER_USER" default:"64" desc:"connections of one user to one gateway"`
 	Queue              int           `envconfig:"QUEUE" default:"64" desc:"notifications that wait for a slow browser, by reference, before it goes back to its cursor"`
 	SlowTimeout        time.Duration `envconfig:"SLOW_TIMEOUT" default:"30s" desc:"time after which a browser that takes no data at all is closed"`
+	Compression        bool          `envconfig:"COMPRESSION" default:"false" desc:"agree to permessage-deflate with browsers that offer it"`
+	CompressionMin     int           `envconfig:"COMPRESSION_MIN_BYTES" default:"512" desc:"smallest notification that is compressed, in bytes"`
 	TailBytes          int           `envconfig:"TAIL_BYTES" default:"268435456" desc:"memory for the newest part of the log, per shard, in bytes"`
 	TailRecords        int           `envconfig:"TAIL_RECORDS" default:"50000" desc:"records of the log that are read into memory at start, per shard"`
 	ReplayWaiting      int           `envconfig:"REPLAY_WAITING" default:"20000" desc:"browsers that may wait for a scan of the log, per shard; more are reset"`
@@ -53,6 +55,7 @@ func (c *Config) Validate() error {
 	atLeast("MESSAGES_PER_SECOND", c.MessagesPerSecond, 1)
 	atLeast("CONNECTIONS_PER_USER", c.ConnectionsPerUser, 1)
 	atLeast("QUEUE", c.Queue, 1)
+	atLeast("COMPRESSION_MIN_BYTES", c.CompressionMin, 0)
 	between("SLOW_TIMEOUT", c.SlowTimeout, time.Second, time.Hour)
 	atLeast("TAIL_BYTES", c.TailBytes, 4096)
 	atLeast("TAIL_RECORDS", c.TailRecords, 0)

@@ -20,7 +20,7 @@ type headReader struct {
 // headFields are those that checkUpgrade looks at, as net/http writes them. All others are read over.
 var headFields = [...]string{
 	"Host", "Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol", "Origin", "Authorization", "Cookie",
-	"Sec-Fetch-Site", "Last-Event-Id",
+	"Sec-Fetch-Site", "Last-Event-Id", "Sec-Websocket-Extensions",
 }
 
 // headOthers make a request one that this reader does not understand: there is a body, or something is expected of us.

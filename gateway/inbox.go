@@ -49,6 +49,9 @@ func (s *Session) receive(b []byte) {
 	r := s.in
 	if r == nil {
 		r = g.readers.Get()
+		if s.form.deflated() {
+			r.Deflate()
+		}
 	}
 	s.in = nil
 	for f, err := range r.Frames(b) {

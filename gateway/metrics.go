@@ -29,6 +29,9 @@ type metrics struct {
 	bytes         prometheus.Counter
 	received      prometheus.Counter
 	slow          prometheus.Counter
+	deflated      prometheus.Counter
+	deflatedIn    prometheus.Counter
+	deflatedOut   prometheus.Counter
 	resumes       [3]prometheus.Counter
 	resets        *prometheus.CounterVec
 	closes        *prometheus.CounterVec
@@ -54,14 +57,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tidings_feed_lag_records", Help: "Records that the log had and the feed had not, when the log's leader was last asked.",
 		}, []string{"shard"}),
-		heartbeats: counter("heartbeats_sent_total", "Heartbeats given to sockets."),
-		frames:     counter("frames_received_total", "Text frames from browsers."),
-		bytes:      counter("sent_bytes_total", "Bytes that sockets have taken, of sessions."),
-		received:   counter("received_bytes_total", "Bytes from browsers, of sessions."),
-		slow:       counter("sessions_slow_total", "Times that a session's queue was dropped because its socket did not keep up; it goes on from its cursor."),
-		resets:     vec("resets_total", "Sessions that were told that their position is lost, by cause.", "cause"),
-		closes:     vec("closes_total", "Sessions closed, by reason.", "reason"),
-		refusals:   vec("handshakes_refused_total", "Connections that did not become sessions, by cause.", "cause"),
+		heartbeats:  counter("heartbeats_sent_total", "Heartbeats given to sockets."),
+		frames:      counter("frames_received_total", "Text frames from browsers."),
+		bytes:       counter("sent_bytes_total", "Bytes that sockets have taken, of sessions."),
+		received:    counter("received_bytes_total", "Bytes from browsers, of sessions."),
+		deflated:    counter("compressed_records_total", "Records that were compressed, once for all browsers that agreed to it."),
+		deflatedIn:  counter("compression_in_bytes_total", "Bytes of their frames before."),
+		deflatedOut: counter("compression_out_bytes_total", "Bytes of their frames after."),
+		slow:        counter("sessions_slow_total", "Times that a session's queue was dropped because its socket did not keep up; it goes on from its cursor."),
+		resets:      vec("resets_total", "Sessions that were told that their position is lost, by cause.", "cause"),
+		closes:      vec("closes_total", "Sessions closed, by reason.", "reason"),
+		refusals:    vec("handshakes_refused_total", "Connections that did not become sessions, by cause.", "cause"),
 		latency: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tidings_delivery_seconds",
 			Help:    "From the event's storage in NATS to the write of its notification to a live session's socket.",
@@ -103,4 +109,10 @@ func (m *metrics) refused(ref *refusal) {
 	if ref != preflight {
 		m.refusals.WithLabelValues(ref.label()).Inc()
 	}
+}
+
+func (m *metrics) compressed(from, to int) {
+	m.deflated.Inc()
+	m.deflatedIn.Add(float64(from))
+	m.deflatedOut.Add(float64(to))
 }

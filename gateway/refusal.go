@@ -36,8 +36,9 @@ var (
 		"Pages of this origin may not connect. The operator allows origins with TIDINGS_ORIGINS."}
 	refuseRebinding = &refusal{"rebinding", http.StatusForbidden, nil,
 		"In development mode only localhost is served. Configure a key to serve other names."}
-	refuseProtocols = &refusal{"subprotocol", http.StatusBadRequest, nil, "Sec-WebSocket-Protocol must be a list of different names."}
-	refuseDialect   = &refusal{"subprotocol", http.StatusBadRequest, nil,
+	refuseProtocols  = &refusal{"subprotocol", http.StatusBadRequest, nil, "Sec-WebSocket-Protocol must be a list of different names."}
+	refuseExtensions = &refusal{"extensions", http.StatusBadRequest, nil, "Sec-WebSocket-Extensions must be a list of extensions with their parameters."}
+	refuseDialect    = &refusal{"subprotocol", http.StatusBadRequest, nil,
 		"Offer the subprotocol tidings.v1, or none: new WebSocket(url, ['tidings.v1', …])."}
 	refusePlainProtocol = &refusal{"subprotocol", http.StatusBadRequest, nil,
 		"/websocket/{userId} knows no subprotocols: use new WebSocket(url), and a cookie for the token."}

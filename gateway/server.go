@@ -81,6 +81,8 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 	if g.rules.dev && !IsLoopback(cfg.Listen) {
 		return nil, fmt.Errorf("TIDINGS_LISTEN is %s, where others could connect as anyone: configure a key (TIDINGS_AUTH_HMAC_SECRET, TIDINGS_AUTH_PUBLIC_KEY or TIDINGS_AUTH_JWKS_URL), or listen on 127.0.0.1", cfg.Listen)
 	}
+	g.rules.deflate = cfg.Compression
+	g.forms.least, g.forms.metrics = cfg.CompressionMin, g.metrics
 	if g.auth, err = NewAuthenticator(ctx, cfg.AuthConfig, n.Log); err != nil {
 		return nil, err
 	}

@@ -21,7 +21,8 @@ type entry struct {
 	audience []byte    // wire.ParseAudience
 	frame    []byte    // the WebSocket frame, ready to write
 
-	event atomic.Pointer[made] // the same for event streams
+	event    atomic.Pointer[made] // the same for event streams
+	deflated atomic.Pointer[made] // the frame, compressed
 }
 
 // mixed stands for the subject log.<s>.m where a partition's number would.

@@ -36,7 +36,8 @@ type upgrade struct {
 	cursor   string   // as given; "": none
 	user     string   // of the path, or of the query in development mode; "": the token's
 	groups   []string // of the query in development mode
-	origin   string   // the page's, where an event stream was asked for by an allowed one
+	compression
+	origin string // the page's, where an event stream was asked for by an allowed one
 }
 
 // upgradeRules are the settings that a request is checked against.
@@ -44,6 +45,7 @@ type upgradeRules struct {
 	dev     bool   // identities come from the query
 	cookie  string // "": none
 	query   bool   // ?token= is accepted
+	deflate bool   // permessage-deflate is agreed to
 	origins originRules
 }
 
@@ -52,8 +54,7 @@ func newUpgradeRules(cfg AuthConfig) (upgradeRules, error) {
 	return upgradeRules{dev: cfg.devMode(), cookie: cfg.Cookie, query: cfg.Query, origins: origins}, err
 }
 
-// checkUpgrade applies RFC 6455, section 4.2, and our own rules of paths, subprotocols and origins. Extensions are not agreed to
-// (section 9.1 lets a server ignore the offer). What it returns does not refer to r's body.
+// checkUpgrade applies RFC 6455, section 4.2, and our own rules of paths, subprotocols and origins. What it returns does not refer to r's body.
 func checkUpgrade(r *http.Request, rules *upgradeRules) (up upgrade, ref *refusal) {
 	up.dialect, up.user, ref = dialectOf(r)
 	if ref != nil {
@@ -69,6 +70,11 @@ func checkUpgrade(r *http.Request, rules *upgradeRules) (up upgrade, ref *refusa
 		return up, ref
 	}
 	up.accept = acceptKey(r.Header["Sec-Websocket-Key"][0])
+	if rules.deflate {
+		if ref = up.negotiate(r.Header["Sec-Websocket-Extensions"]); ref != nil {
+			return up, ref
+		}
+	}
 	bearer, ref := up.subprotocols(r.Header["Sec-Websocket-Protocol"])
 	if ref != nil {
 		return up, ref
@@ -156,6 +162,7 @@ func appendSwitchingProtocols(dst []byte, up upgrade) []byte {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, up.protocol...)
 	}
+	dst = up.compression.append(dst)
 	return append(dst, "\r\n\r\n"...)
 }
 
@@ -181,5 +188,5 @@ func (up *upgrade) form() form {
 	if up.dialect == eventStream {
 		return events
 	}
-	return framed
+	return form(up.bits)
 }

@@ -386,7 +386,7 @@ func allRefusals() []*refusal {
 	return []*refusal{
 		refusePath, refuseMethod, refuseVersion, refusePlainHTTP, refuseKey, refuseWSVersion, refuseBody, refuseHost, refuseOrigins,
 		refuseOrigin, refuseRebinding, refuseProtocols, refuseDialect, refusePlainProtocol, refuseBearer, refuseUser, refuseNoUser,
-		refuseGroups, refuseQuery, refuseStreamMethod, refuseStreamVersion, preflight,
+		refuseGroups, refuseQuery, refuseStreamMethod, refuseStreamVersion, preflight, refuseExtensions,
 	}
 }
 

@@ -18,6 +18,7 @@ func (e *ProtocolError) Error() string { return fmt.Sprintf("websocket: %s (%d)"
 // They are made once, so that a flood of bad frames costs no allocation.
 var (
 	errReserved     = protocol("reserved bits set, but no extension was agreed")
+	errCompressed   = protocol("a control frame or a continuation is marked as compressed")
 	errUnmasked     = protocol("frame not masked")
 	errOpcode       = protocol("unknown opcode")
 	errControlFin   = protocol("control frame in fragments")

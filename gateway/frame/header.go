@@ -10,13 +10,15 @@ import (
 type header struct {
 	op   ws.OpCode
 	fin  bool
+	rsv1 bool   // the message is compressed
 	key  uint32 // the mask as a little-endian word
 	size uint64 // bytes of payload; below 1<<63
 }
 
 // readHeader reads the header at the start of b. Its length n is 0 if b ends before the header does. Rules that one
-// frame can break alone are checked here, those that depend on the frames before in Reader.begin.
-func readHeader(b []byte) (h header, n int, err *ProtocolError) {
+// frame can break alone are checked here, those that depend on the frames before in Reader.begin. deflate tells that messages may
+// be compressed.
+func readHeader(b []byte, deflate bool) (h header, n int, err *ProtocolError) {
 	if len(b) < ws.MinHeaderSize {
 		return header{}, 0, nil
 	}
@@ -26,6 +28,7 @@ func readHeader(b []byte) (h header, n int, err *ProtocolError) {
 	}
 	h.op = ws.OpCode(b[0] & 0x0f)
 	h.fin = b[0]&0x80 != 0
+	h.rsv1 = b[0]&rsv1 != 0
 	switch b[1] & 0x7f {
 	default:
 		h.size = uint64(b[1] & 0x7f)
@@ -34,7 +37,7 @@ func readHeader(b []byte) (h header, n int, err *ProtocolError) {
 	case 127:
 		h.size = binary.BigEndian.Uint64(b[2:])
 	}
-	if err := checkHeader(b[0], b[1], h); err != nil {
+	if err := checkHeader(b[0], b[1], h, deflate); err != nil {
 		return header{}, 0, err
 	}
 	h.key = binary.LittleEndian.Uint32(b[n-4:])
@@ -56,13 +59,17 @@ func headerLen(b1 byte) int {
 	return n
 }
 
-func checkHeader(b0, b1 byte, h header) *ProtocolError {
+func checkHeader(b0, b1 byte, h header, deflate bool) *ProtocolError {
 	switch length := b1 & 0x7f; {
 	// RFC 6455, 5.2, RSV: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values. If a nonzero
 	// value is received and none of the negotiated extensions defines the meaning of such a nonzero value, the receiving
 	// endpoint MUST _Fail the WebSocket Connection_."
-	case b0&0x70 != 0:
+	case b0&0x70 != 0 && (!deflate || b0&0x70 != rsv1):
 		return errReserved
+	// RFC 7692, 6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a data
+	// message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
+	case h.rsv1 && (h.op.IsControl() || h.op == ws.OpContinuation):
+		return errCompressed
 
 	// RFC 6455, 5.1: "The server MUST close the connection upon receiving a frame that is not masked. In this case, a server
 	// MAY send a Close frame with a status code of 1002 (protocol error)".

@@ -88,8 +88,12 @@ func split(b []byte, at ...int) [][]byte {
 // Each segment is overwritten after its call, since its bytes are only lent; the bytes held are watched.
 func read(t testing.TB, rs *Readers, segments [][]byte) (got []string, state string) {
 	t.Helper()
-	r := rs.Get()
-	defer rs.Put(r)
+	return readWith(t, rs.Get(), segments)
+}
+
+func readWith(t testing.TB, r *Reader, segments [][]byte) (got []string, state string) {
+	t.Helper()
+	defer r.home.Put(r)
 	fed := 0
 	for _, s := range segments {
 		lent := append([]byte(nil), s...)

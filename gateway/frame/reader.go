@@ -28,12 +28,14 @@ type Reader struct {
 
 	// The text or binary message in hand.
 	op        ws.OpCode // 0: none
+	packed    bool      // it is compressed
 	size      int       // bytes of it in buf
 	valid     int       // bytes of it that are whole characters
 	fragments int
 
-	buf   *buffer // the message so far, then the control frame in its midst so far
-	ended bool    // nothing is read any more
+	buf     *buffer // the message so far, then the control frame in its midst so far
+	ended   bool    // nothing is read any more
+	deflate bool    // messages may be compressed
 }
 
 // Frames reads b, which it modifies, and yields each frame that is complete with it, in order. A payload is valid until the
@@ -95,7 +97,7 @@ func (r *Reader) begin(b []byte) (rest []byte, err *ProtocolError) {
 	if r.held > 0 {
 		from = append(r.head[:r.held], b[:min(len(b), len(r.head)-int(r.held))]...)
 	}
-	h, n, err := readHeader(from)
+	h, n, err := readHeader(from, r.deflate)
 	if err == nil && n > 0 {
 		err = r.checkOrder(h)
 	}
@@ -109,7 +111,7 @@ func (r *Reader) begin(b []byte) (rest []byte, err *ProtocolError) {
 	rest = b[n-int(r.held):]
 	r.held, r.within, r.frame, r.left = 0, true, h, int(h.size)
 	if h.op.IsData() && h.op != ws.OpContinuation {
-		r.op = h.op
+		r.op, r.packed = h.op, h.rsv1
 	}
 	return rest, nil
 }
@@ -162,6 +164,9 @@ func (r *Reader) payload(p []byte) (Frame, *ProtocolError) {
 
 // single takes a message in one frame and one piece, as most are: it is never copied.
 func (r *Reader) single(p []byte, ascii bool) (Frame, *ProtocolError) {
+	if r.packed {
+		return r.unpack(p)
+	}
 	if r.op == ws.OpText && !ascii && !utf8.Valid(p) {
 		return Frame{}, errText
 	}
@@ -192,7 +197,7 @@ func (r *Reader) fragment(p []byte) (Frame, *ProtocolError) {
 	r.keep(p)
 	r.size += len(p)
 	last := r.frame.fin && !r.within
-	if r.op == ws.OpText && !r.checkText(last) {
+	if r.op == ws.OpText && !r.packed && !r.checkText(last) {
 		return Frame{}, errText
 	}
 	if !last {
@@ -205,7 +210,26 @@ func (r *Reader) fragment(p []byte) (Frame, *ProtocolError) {
 	if r.buf != nil { // else it was all empty fragments
 		f.Payload = r.buf.b
 	}
+	if r.packed {
+		return r.unpack(f.Payload)
+	}
 	r.op, r.size, r.valid, r.fragments = 0, 0, 0, 0
+	return f, nil
+}
+
+// unpack takes a compressed message that is complete. What it becomes takes its place in the buffer.
+func (r *Reader) unpack(p []byte) (Frame, *ProtocolError) {
+	buf, err := r.home.inflate(p)
+	if err != nil {
+		return Frame{}, err
+	}
+	r.release()
+	r.buf = buf
+	if r.op == ws.OpText && !utf8.Valid(buf.b) {
+		return Frame{}, errText
+	}
+	f := Frame{r.op, buf.b}
+	r.op, r.size, r.valid, r.fragments, r.packed = 0, 0, 0, 0, false
 	return f, nil
 }
 

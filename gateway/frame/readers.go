@@ -25,8 +25,9 @@ type Readers struct {
 	errSize      *ProtocolError
 	errFragments *ProtocolError
 
-	readers sync.Pool // of *Reader
-	buffers []class   // by size; the last holds a message of MaxSize with a control frame in its midst
+	readers   sync.Pool // of *Reader
+	inflaters sync.Pool // of *inflater
+	buffers   []class   // by size; the last holds a message of MaxSize with a control frame in its midst
 }
 
 // class is a pool of buffers of one size.
@@ -67,6 +68,10 @@ func (rs *Readers) Get() *Reader {
 	}
 	return &Reader{home: rs}
 }
+
+// Deflate says that the connection has agreed to permessage-deflate (RFC 7692) without context takeover of the browser: messages may be
+// compressed. The limits are the same, for what comes and for what it becomes.
+func (r *Reader) Deflate() { r.deflate = true }
 
 // Put takes r back, idle or not. The caller must not use it afterwards, nor a payload that it gave.
 func (rs *Readers) Put(r *Reader) {
