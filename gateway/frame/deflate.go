@@ -51,6 +51,3 @@ func (d *Deflaters) Text(payload []byte) []byte {
 	f[0] |= rsv1
 	return append(f, b...)
 }
-
-// rsv1 in the first byte of a message says that it is compressed (RFC 7692, 6).
-const rsv1 = 0x40

