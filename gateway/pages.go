@@ -11,10 +11,11 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"tidings/gateway/client"
 	"tidings/gateway/netpoll"
 )
 
-// pages serves what is not a WebSocket on the same port, with net/http: the loops hand it connections whose first request is
+// pages serves what is not a WebSocket on the same port, the client's scripts to begin with, with net/http: the loops hand it connections whose first request is
 // for something else. A proxy may send an upgrade on a connection that was used before; that comes back to a loop.
 type pages struct {
 	gate   *Gateway
@@ -31,6 +32,9 @@ func newPages(g *Gateway, others http.Handler) *pages {
 	r.HandleFunc("/ws", p.upgrade)
 	r.HandleFunc("/websocket/*", p.upgrade)
 	r.HandleFunc("/sse", p.upgrade)
+	for _, path := range client.Paths {
+		r.Handle(path, client.Handler())
+	}
 	if others != nil {
 		r.Mount("/", p.guard(others))
 	}

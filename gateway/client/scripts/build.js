@@ -1,28 +1,34 @@
-// Builds dist/: client.js, which the gateway embeds and serves at /client.js, the hooks beside it, and the types.
+// Builds dist/: client.js, which the gateway embeds and serves at /client.js, with what it loads only where it is needed, the hooks,
+// and the types.
 import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
-const options = {
-  bundle: true,
-  format: 'esm',
-  target: 'es2020',
-  charset: 'utf8',
-  minify: true,
-  mangleProps: /^_/, // what is private
-  legalComments: 'none',
-  logLevel: 'warning',
-};
-await build({ ...options, entryPoints: ['src/index.ts'], outfile: 'dist/client.js' });
-for (const name of ['vue', 'react']) {
+const files = { index: 'client', tabs: 'client-tabs', sse: 'client-sse', vue: 'vue', react: 'react' };
+const apart = ['index', 'tabs', 'sse']; // in files of their own, for all who import them
+
+rmSync('dist', { recursive: true, force: true });
+for (const [name, file] of Object.entries(files)) {
   await build({
-    ...options,
     entryPoints: [`src/${name}.ts`],
-    outfile: `dist/${name}.js`,
+    outfile: `dist/${file}.js`,
+    bundle: true,
+    format: 'esm',
+    target: 'es2020',
+    charset: 'utf8',
+    minify: true,
+    mangleProps: /^_/, // what is private
+    legalComments: 'none',
+    logLevel: 'warning',
     external: ['vue', 'react'],
     plugins: [
       {
-        name: 'one core for all entries',
-        setup: (b) => b.onResolve({ filter: /^\.\/index\.ts$/ }, () => ({ path: './client.js', external: true })),
+        name: 'files of their own',
+        setup: (b) =>
+          b.onResolve({ filter: /^\.\/\w+\.ts$/ }, ({ path, kind }) => {
+            const wanted = path.slice(2, -3);
+            return kind !== 'entry-point' && apart.includes(wanted) ? { path: `./${files[wanted]}.js`, external: true } : undefined;
+          }),
       },
     ],
   });

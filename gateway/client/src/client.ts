@@ -3,7 +3,7 @@ import { Emitter } from './emitter.ts';
 import type { Env } from './env.ts';
 import { UnauthorizedError } from './errors.ts';
 import { type Entry, Line } from './line.ts';
-import { type Status, Tabs } from './tabs.ts';
+import type { Status, Tabs } from './tabs.ts';
 import { claims } from './token.ts';
 import type { Any, Given, Kinds, Listener, Name, Notification, Options, State, StateChange, Store, Transport } from './types.ts';
 
@@ -22,8 +22,10 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   private _user?: string;
   private _line: Line;
 
-  // Of the tabs of this browser; absent where each has its own socket.
-  private _tabs?: Tabs;
+  // Of the tabs of this browser.
+  private _shares = false; // one socket for all
+  private _tabs?: Tabs; // when it is loaded
+  private _turn = 0; // of loading it
   private _leader?: Status; // what the leader's connection is like
 
   private _shown = ''; // the state as it was told last
@@ -145,41 +147,65 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   reconnect(): void {
     if (!this._active) this.connect();
     else if (this._tabs?.following) this._tabs.poke('again');
-    else if (!this._tabs || this._ours()) this._connection.connect();
+    else if (this._ours()) this._connection.connect();
   }
 
   // Beginning and end.
 
   private _begin(): void {
     const { navigator, BroadcastChannel } = this._env;
-    if (!this._options.sharedTabs || !navigator?.locks || !BroadcastChannel || this._user === undefined) return this._connection.connect();
-    const tabs = (this._tabs = new Tabs(this._env, this._key()!, {
-      line: this._line,
-      take: (e) => void this._line.push(e),
-      status: () => this._status(),
-      show: (s) => {
-        this._leader = s && { ...s, shared: true };
-        this._changed();
-      },
-      welcomed: (w) => void this._emitter.emit('welcome', w),
-      dial: () => this._connection.connect(),
-      hangUp: () => this._connection.close(),
-      wake: (now) => this._connection.wake(now ? undefined : Infinity),
-      again: () => this._connection.connect(),
-      apart: () => {
-        this._tabs = undefined;
-        this._connection.connect();
-      },
-    }));
-    tabs.join();
+    this._shares = !!(this._options.sharedTabs && navigator?.locks && BroadcastChannel && this._user !== undefined);
+    if (this._shares) this._join(++this._turn);
+    else this._connection.connect();
     this._changed();
+  }
+
+  /** What sharing needs is loaded by those who share. */
+  private async _join(turn: number): Promise<void> {
+    const apart = (e?: unknown) => {
+      if (e) this._emitter.error(e);
+      this._shares = false;
+      this._tabs = undefined;
+      this._connection.connect();
+    };
+    try {
+      const { Tabs } = await import('./tabs.ts');
+      if (turn !== this._turn) return;
+      this._tabs = new Tabs(this._env, this._key()!, {
+        line: this._line,
+        take: (e) => {
+          // Also behind what this tab has had already it goes on where the leader does.
+          if (!this._line.push(e)) this._line.tail = e.c;
+        },
+        status: () => this._status(),
+        show: (s) => {
+          this._leader = s && { ...s, shared: true };
+          this._changed();
+        },
+        welcomed: (w) => void this._emitter.emit('welcome', w),
+        dial: () => this._connection.connect(),
+        hangUp: () => this._connection.close(),
+        wake: (now) => this._connection.wake(now ? undefined : Infinity),
+        again: () => this._connection.connect(),
+        apart,
+      });
+      this._tabs.join();
+    } catch (e) {
+      if (turn === this._turn) apart(e);
+    }
+  }
+
+  private _part(): void {
+    this._turn++;
+    this._tabs?.leave();
+    this._tabs = this._leader = undefined;
+    this._shares = false;
   }
 
   private _end(): void {
     this._active = this._left = false;
     this._listen('removeEventListener');
-    this._tabs?.leave();
-    this._tabs = this._leader = undefined;
+    this._part();
     this._changed();
   }
 
@@ -193,8 +219,7 @@ export class Client<M extends Kinds = Record<string, unknown>> {
     if (type === 'pagehide') {
       // The browser may keep the page for its back button, where it must hold neither lock nor socket.
       this._left = true;
-      this._tabs?.leave();
-      this._tabs = this._leader = undefined;
+      this._part();
       this._connection.close('the page was left');
     } else if (type === 'pageshow') {
       if (this._left) this._begin();
@@ -234,7 +259,7 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   /** Names what belongs to this user at this gateway; undefined while nobody is known. */
   private _key(): string | undefined {
     const { origin, pathname } = this._address();
-    return this._user === undefined ? undefined : `tidings ${this._user} ${origin}${pathname}`;
+    return this._user === undefined ? undefined : `tidings/1 ${this._user} ${origin}${pathname}`;
   }
 
   private _makeLine(): Line {
@@ -264,7 +289,7 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   private _position(token: string | undefined): string | undefined {
     const { sub } = claims(token);
     if (sub !== undefined && sub !== this._user) {
-      if (this._options.user || this._tabs) throw new UnauthorizedError(`the token is of ${sub}, not of ${this._user}`);
+      if (this._options.user || this._shares) throw new UnauthorizedError(`the token is of ${sub}, not of ${this._user}`);
       this._user = sub;
       this._line.trim();
       this._line = this._makeLine();
@@ -275,8 +300,8 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   // The state.
 
   /** Whether the socket is this tab's. */
-  private _ours(): boolean {
-    return !this._tabs || this._tabs.leading || this._connection.state !== 'idle';
+  private _ours(): boolean | undefined {
+    return !this._shares || this._tabs?.leading || this._connection.state !== 'idle';
   }
 
   private _status(): Status {

@@ -3,7 +3,6 @@ import { returnAfter } from './codes.ts';
 import type { Env } from './env.ts';
 import { asError, CloseError } from './errors.ts';
 import { type Link, socket } from './link.ts';
-import { stream } from './sse.ts';
 import { claims, renewIn } from './token.ts';
 import type { Options, State, Transport, Welcome } from './types.ts';
 
@@ -68,7 +67,7 @@ export class Connection {
 
   /** Dials at once, whatever the state. */
   connect(): void {
-    this.attempt = 0;
+    this.attempt = this._blocked = 0;
     this._dial();
   }
 
@@ -104,6 +103,7 @@ export class Connection {
     this._arm(this._dialled + connectTimeout);
     try {
       const token = given ?? (await getToken?.({ refused: this._refused }));
+      const open = this.transport === 'sse' ? (await import('./sse.ts')).stream : socket; // few need it
       if (n !== this._number) return;
       this._from = this._host.position(token);
       this._plan(token);
@@ -111,7 +111,7 @@ export class Connection {
       const url = this._url();
       if (this._from) url.searchParams.set('cursor', this._from);
       const current = <A extends unknown[]>(f: (...a: A) => void) => (...a: A) => void (n === this._number && f(...a));
-      this._link = (this.transport === 'sse' ? stream : socket)(env, url, token, {
+      this._link = open(env, url, token, {
         opened: current(() => void (this._upgraded = true)),
         text: current((text) => this._receive(text)),
         closed: current((code, reason, after) => this._lost(code, reason, after)),
@@ -175,6 +175,7 @@ export class Connection {
 
   private _failed(e: unknown): void {
     if ((e as any)?.name === 'UnauthorizedError') return this._stop(e);
+    this._blocked = 0;
     this._host.failed(e);
     this._wait(asError(e).message);
   }

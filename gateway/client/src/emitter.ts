@@ -5,17 +5,15 @@ import type { Listener } from './types.ts';
 export class Emitter {
   private _lists = new Map<string, Set<Listener<any>>>();
 
-  /** Adds a listener and returns what takes it away again. */
+  /** Adds a listener, once as `addEventListener` does, and returns what takes it away again. */
   on(name: string, listener: Listener<any>): () => void {
-    const own: Listener<any> = (value) => listener(value); // the same function may be added twice, and each has its undo
-    (own as Wrapped)._of = listener;
     const list = this._lists.get(name) ?? new Set();
-    this._lists.set(name, list.add(own));
-    return () => void list.delete(own);
+    this._lists.set(name, list.add(listener));
+    return () => this.off(name, listener);
   }
 
   off(name: string, listener: Listener<any>): void {
-    this._lists.get(name)?.forEach((own, _, list) => (own as Wrapped)._of === listener && list.delete(own));
+    this._lists.get(name)?.delete(listener);
   }
 
   /** Calls the listeners of now. Returns a promise only if one of them did. */
@@ -43,5 +41,3 @@ export class Emitter {
     else this.error(e);
   }
 }
-
-type Wrapped = Listener<any> & { _of?: Listener<any> };

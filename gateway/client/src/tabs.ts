@@ -142,11 +142,14 @@ export class Tabs {
         if (signal.aborted || !this._channel) return;
         return new Promise<void>((release) => this._lead(release));
       })
-      .catch(() => {
+      .catch((e) => {
         if (waiting !== this._waiting || !this._channel) return;
-        if (this._release) return this._follow(); // stolen: this tab was silent for too long, and another one leads
-        this.leave();
-        this._seat.apart();
+        if (this._release) this._follow(); // stolen: this tab was silent for too long, and another one leads
+        else if (e.name === 'AbortError') this._queue({}); // stolen before we knew that we had it
+        else {
+          this.leave();
+          this._seat.apart();
+        }
       });
   }
 

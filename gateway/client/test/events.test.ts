@@ -8,7 +8,8 @@ test('on returns its undo; once, off', async () => {
   const tab = await house.open();
   const calls: string[] = [];
   const same = (n: any) => void calls.push('same ' + n.id);
-  const undo = tab.client.on('notification', same);
+  const undo = tab.client.on('notification', (n: any) => void calls.push('undone ' + n.id));
+  tab.client.on('notification', same);
   tab.client.on('notification', same);
   tab.client.once('notification', (n: any) => void calls.push('once ' + n.id));
   house.server.publish('a-1');
@@ -20,7 +21,7 @@ test('on returns its undo; once, off', async () => {
   tab.client.off('notification', same);
   house.server.publish('a-3');
   await house.world.settle();
-  assert.deepEqual(calls, ['same a-1', 'same a-1', 'once a-1', 'same a-2']);
+  assert.deepEqual(calls, ['undone a-1', 'same a-1', 'once a-1', 'same a-2']);
 });
 
 test('kinds have listeners of their own, and cannot pose as something else', async () => {

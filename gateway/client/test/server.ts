@@ -49,6 +49,7 @@ export class FakeServer {
 
   send(s: FakeSocket | FakeStream, i: number): void {
     const { user, ...n } = this.log[i]!;
+    if (user === s.user) s.given.push(i);
     if (user === s.user) s.say({ type: 'notification', cursor: this.cursor(i + 1), time: '2026-03-01T10:00:00Z', ...n });
   }
 
@@ -91,6 +92,8 @@ export class FakeSocket {
   onclose?: (e: { code: number; reason: string }) => void;
   live = false;
   closed = false;
+  /** What it was sent, by its place in the log. */
+  given: number[] = [];
   user: string;
   token?: string;
   sent: any[] = [];
@@ -142,6 +145,7 @@ export class FakeSocket {
 /** A request of /sse. */
 export class FakeStream {
   live = false;
+  given: number[] = [];
   user: string;
   token?: string;
   response: Promise<Response>;
