@@ -125,8 +125,10 @@ func (s *sharing) open(user string) {
 	s.tabs = append(s.tabs, b)
 }
 
-func (s *sharing) forget(b *sharedTab) {
-	s.tabs = slices.DeleteFunc(s.tabs, func(other *sharedTab) bool { return other == b })
+func (s *sharing) forget(b *sharedTab) { s.tabs = s.others(b) }
+
+func (s *sharing) others(b *sharedTab) []*sharedTab {
+	return slices.DeleteFunc(slices.Clone(s.tabs), func(other *sharedTab) bool { return other == b })
 }
 
 // leader is the tab of a user that has the socket.
@@ -171,7 +173,7 @@ func (s *sharing) wantAll(tabs ...*sharedTab) {
 	s.t.Helper()
 	for _, b := range tabs {
 		want := s.told[b.from:]
-		deadline := time.Now().Add(2 * house.Patience)
+		deadline := time.Now().Add(house.Patience)
 		for time.Now().Before(deadline) && browser.Eval[int](s.t, b.page, `got.length`) < len(want) {
 			time.Sleep(20 * time.Millisecond)
 		}

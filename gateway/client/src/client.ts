@@ -212,16 +212,16 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   private _listen(how: 'addEventListener' | 'removeEventListener'): void {
     const env = this._env;
     for (const name of ['online', 'offline', 'pagehide', 'pageshow']) env[how]?.(name, this._noticed);
-    env.document?.[how]('visibilitychange', this._noticed);
+    for (const name of ['visibilitychange', 'freeze', 'resume']) env.document?.[how](name, this._noticed);
   }
 
   private _noticed = ({ type }: Event): void => {
-    if (type === 'pagehide') {
-      // The browser may keep the page for its back button, where it must hold neither lock nor socket.
+    if (type === 'pagehide' || type === 'freeze') {
+      // The browser may keep the page for its back button, or let it sleep: there it must hold neither lock nor socket.
       this._left = true;
       this._part();
       this._connection.close('the page was left');
-    } else if (type === 'pageshow') {
+    } else if (type === 'pageshow' || type === 'resume') {
       if (this._left) this._begin();
       this._left = false;
     } else if (this._left) {

@@ -42,6 +42,7 @@ export class Connection {
   private _link?: Link;
   private _timer: any;
   private _dialled = 0;
+  private _patience = 0;
   private _asked = 0; // when the token was there
   private _opened?: number; // when the welcome came
   private _heard = 0;
@@ -80,6 +81,7 @@ export class Connection {
   wake(gap = patience): void {
     const now = this._env.Date.now();
     if (this.state === 'open') return this._check();
+    if (this.state === 'connecting' && now >= this._dialled + this._patience) return this._late();
     if (this.state !== 'waiting') return;
     const at = this._held ? this.retryAt! : Math.min(this.retryAt!, Math.max(now, this._dialled + gap));
     if (at <= now) this._dial();
@@ -96,6 +98,7 @@ export class Connection {
   private async _dial(given?: string): Promise<void> {
     const n = this._abandon();
     const { getToken, sse, connectTimeout = 10_000 } = this._options;
+    this._patience = connectTimeout;
     const env = this._env;
     this._dialled = env.Date.now();
     this.transport = sse !== false && env.fetch && (this._blocked > 1 || !env.WebSocket) ? 'sse' : 'websocket';
@@ -142,6 +145,10 @@ export class Connection {
     this._check();
     // A server that welcomes as if we were new does not know what we missed.
     this._host.welcomed(w, w.resume === 'reset' || (w.resume === 'none' && !!this._from));
+  }
+
+  private _late(): void {
+    this._lost(1006, 'no welcome in time');
   }
 
   /** A number within bounds; undefined for what is none. */
@@ -240,7 +247,7 @@ export class Connection {
     this._timer = env.setTimeout(() => {
       if (this.state === 'open') this._check();
       else if (this.state === 'waiting') this._dial();
-      else this._lost(1006, 'no welcome in time');
+      else this._late();
     }, Math.min(Math.max(0, at - env.Date.now()), 3_600_000));
   }
 

@@ -79,6 +79,22 @@ for (const [how, go] of [
   });
 }
 
+test('a leader that is told that it freezes leaves at once, and is back when it wakes', async () => {
+  const house = new House();
+  const [leader, ...rest] = await several(house, 3);
+  leader!.page.document.dispatchEvent(new Event('freeze'));
+  leader!.page.frozen = true;
+  for (const id of ids('a', 1, 9)) house.server.publish(id);
+  await house.world.settle();
+  for (const tab of rest) assert.deepEqual(tab.got, ids('a', 1, 9));
+  await house.world.pass(10_000);
+  leader!.page.thaw();
+  leader!.page.document.dispatchEvent(new Event('resume'));
+  await house.world.pass(1_000);
+  assert.deepEqual(leader!.got, ids('a', 1, 9));
+  assert.equal(sockets(house), 1);
+});
+
 test('the leader freezes: its lock is stolen, and when it wakes it follows', async () => {
   const house = new House();
   const [leader, ...rest] = await several(house, 3);
