@@ -1,7 +1,7 @@
 // Builds dist/: client.js, which the gateway embeds and serves at /client.js, with what it loads only where it is needed, the hooks,
 // and the types.
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 const files = { index: 'client', tabs: 'client-tabs', sse: 'client-sse', vue: 'vue', react: 'react' };
@@ -34,3 +34,8 @@ for (const [name, file] of Object.entries(files)) {
   });
 }
 execFileSync('node_modules/.bin/tsc', ['--emitDeclarationOnly'], { stdio: 'inherit' });
+// Older compilers look for types behind .js only.
+for (const name of readdirSync('dist/types')) {
+  const path = `dist/types/${name}`;
+  writeFileSync(path, readFileSync(path, 'utf8').replace(/(from|import\()( ?)'(\.\/\w+)\.ts'/g, "$1$2'$3.js'"));
+}

@@ -2,10 +2,12 @@ import { Connection } from './connection.ts';
 import { Emitter } from './emitter.ts';
 import type { Env } from './env.ts';
 import { UnauthorizedError } from './errors.ts';
+import { iterate } from './iterate.ts';
 import { type Entry, Line } from './line.ts';
+import { keep } from './store.ts';
 import type { Status, Tabs } from './tabs.ts';
 import { claims } from './token.ts';
-import type { Any, Given, Kinds, Listener, Name, Notification, Options, State, StateChange, Store, Transport } from './types.ts';
+import type { Any, Given, Kinds, Listener, Name, Notification, Options, State, StateChange, Transport } from './types.ts';
 
 const reserved = ['notification', 'state', 'welcome', 'reset', 'error']; // no kind of notification is heard under these names
 
@@ -54,7 +56,10 @@ export class Client<M extends Kinds = Record<string, unknown>> {
       },
       changed: () => this._changed(),
       failed: (e) => this._emitter.error(e),
-      stopped: () => this._end(),
+      stopped: () => {
+        this._end();
+        this._changed();
+      },
     });
   }
 
@@ -98,33 +103,8 @@ export class Client<M extends Kinds = Record<string, unknown>> {
    * `for await (const n of client)`: every notification from now on, until `close`. One is handled when the next is asked for: what comes meanwhile
    * waits, and so does the cursor.
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Any<M>, void, void> {
-    let offered: Any<M>[] = [];
-    let over = false;
-    let handled: (() => void) | undefined;
-    let go: (() => void) | undefined;
-    const undo = this._emitter.on('notification', (n) => {
-      offered = [n];
-      go?.();
-      return new Promise<void>((done) => (handled = done));
-    });
-    const end = () => {
-      over = true;
-      go?.();
-    };
-    this._ends.add(end);
-    try {
-      while (!over) {
-        if (offered.length) {
-          yield offered.pop()!;
-          handled!();
-        } else await new Promise<void>((f) => (go = f));
-      }
-    } finally {
-      undo();
-      this._ends.delete(end);
-      handled?.();
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<Any<M>, void, void> {
+    return iterate<Any<M>>((listener) => this._emitter.on('notification', listener), this._ends);
   }
 
   /** Connects, and stays connected until `close`. */
@@ -138,7 +118,7 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   /** Leaves, and stays away until `connect`. What waits for a listener is not lost: it comes again then. */
   close(): void {
     this._end();
-    this._connection.close('closed');
+    this._connection.close('closed by the page');
     this._ends.forEach((end) => end());
     this._line.trim();
   }
@@ -206,7 +186,6 @@ export class Client<M extends Kinds = Record<string, unknown>> {
     this._active = this._left = false;
     this._listen('removeEventListener');
     this._part();
-    this._changed();
   }
 
   private _listen(how: 'addEventListener' | 'removeEventListener'): void {
@@ -263,25 +242,12 @@ export class Client<M extends Kinds = Record<string, unknown>> {
   }
 
   private _makeLine(): Line {
-    const key = this._key();
-    const { storage } = this._options;
-    // A tab's own place counts first: two tabs that share one may not be equally far.
-    const each = (f: (s: Store) => void) => {
-      if (storage === null || key === undefined) return;
-      for (const own of [true, false]) {
-        try {
-          const s = own ? this._env.sessionStorage : storage;
-          if (s) f(s);
-        } catch {} // full or forbidden: the cursor is kept in memory
-      }
-    };
-    let cursor: string | undefined;
-    each((s) => (cursor ??= s.getItem(key!) ?? undefined));
+    const kept = keep(this._env, this._options, this._key());
     return new Line(
       this._env,
-      cursor,
+      kept.get(),
       (e, lost) => this._handle(e, lost),
-      (c) => each((s) => s.setItem(key!, c)),
+      (c) => kept.set(c),
     );
   }
 

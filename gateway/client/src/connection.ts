@@ -113,11 +113,10 @@ export class Connection {
       this._asked = env.Date.now();
       const url = this._url();
       if (this._from) url.searchParams.set('cursor', this._from);
-      const current = <A extends unknown[]>(f: (...a: A) => void) => (...a: A) => void (n === this._number && f(...a));
       this._link = open(env, url, token, {
-        opened: current(() => void (this._upgraded = true)),
-        text: current((text) => this._receive(text)),
-        closed: current((code, reason, after) => this._lost(code, reason, after)),
+        opened: () => (this._upgraded = true),
+        text: (text) => this._receive(text),
+        closed: (code, reason, after) => this._lost(code, reason, after),
       });
     } catch (e) {
       if (n === this._number) this._failed(e);

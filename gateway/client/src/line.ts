@@ -9,7 +9,7 @@ export interface Entry {
   r?: 1;
 }
 
-const remembered = 4096; // cursors of notifications: what another tab, or a faulty server, might send again
+const remembered = 4096; // at least so many cursors of notifications: what another tab, or a faulty server, might send again
 const slice = 40; // ms of listeners in a row, after which the page may do something else
 
 /**
@@ -25,6 +25,7 @@ export class Line {
   private _next = 0; // of the queue
   private _busy = false;
   private _seen = new Set<string>();
+  private _seenBefore = new Set<string>(); // that one's forerunner: dropping it whole is cheaper than one by one
 
   constructor(
     private _env: Env,
@@ -40,9 +41,12 @@ export class Line {
   push(e: Entry): boolean {
     const { c, n } = e;
     if (n && c) {
-      if (this._seen.has(c)) return false;
+      if (this.has(c)) return false;
+      if (this._seen.size >= remembered) {
+        this._seenBefore = this._seen;
+        this._seen = new Set();
+      }
       this._seen.add(c);
-      if (this._seen.size > remembered) this._seen.delete(this._seen.values().next().value!);
     }
     this._before.push(this.tail);
     this._queue.push(e);
@@ -60,14 +64,14 @@ export class Line {
   }
 
   has(cursor: string): boolean {
-    return this._seen.has(cursor);
+    return this._seen.has(cursor) || this._seenBefore.has(cursor);
   }
 
   /** Forgets what waits, as if it had not come. What the listeners are at is still theirs. */
   trim(): void {
     const rest = this._queue.splice(this._next);
     const before = this._before.splice(this._next);
-    for (const { c } of rest) if (c) this._seen.delete(c);
+    for (const { c } of rest) for (const s of [this._seen, this._seenBefore]) s.delete(c!);
     if (rest.length) this.tail = before[0];
   }
 

@@ -11,7 +11,7 @@ export interface Link {
 /** What a link tells. */
 export interface Ends {
   /** The gateway answered; the welcome is still to come. */
-  opened(): void;
+  opened(): unknown;
   text(text: string): void;
   /** `code` is that of gateway/protocol.md, 1006 when it broke. */
   closed(code: number, reason: string, retryAfterMs?: number): void;

@@ -36,6 +36,18 @@ test('a server that repeats and goes back', async () => {
   assert.deepEqual(tab.got, ids('a', 1, 6), 'also on the next connection');
 });
 
+test('the memory of what was had is bounded, and long enough', async () => {
+  const house = new House();
+  const tab = await house.open();
+  for (const id of ids('a', 1, 20_000)) house.server.publish(id);
+  await house.world.pass(1_000);
+  for (const i of [20_000 - 4096, 19_999]) house.server.send(house.server.last, i);
+  await house.world.settle();
+  assert.equal(tab.got.length, 20_000);
+  const { _seen, _seenBefore } = (tab.client as any)._line;
+  assert.ok(_seen.size + _seenBefore.size <= 8192);
+});
+
 test('heartbeats move the cursor, a welcome with complete does not', async () => {
   const house = new House();
   const tab = await house.open();

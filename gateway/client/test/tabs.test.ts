@@ -343,7 +343,7 @@ test('strife: whatever happens to tabs, server and network, in whatever order, e
     all.push('last');
     await pass(60_000);
     const picture = () =>
-      tabs.map(({ tab: { client, page } }) => {
+      tabs.map(({ tab: { client } }) => {
         const { _leader, _id, _synced, _alone, _missed, _ring, leading } = (client as any)._tabs ?? {};
         return { state: client.state, tail: (client as any)._line.tail, own: (client as any)._connection.state, leading, _id, _leader, _synced, _alone, _missed, ring: _ring?.length };
       });
