@@ -173,7 +173,7 @@ func (s *sharing) wantAll(tabs ...*sharedTab) {
 	s.t.Helper()
 	for _, b := range tabs {
 		want := s.told[b.from:]
-		deadline := time.Now().Add(house.Patience)
+		deadline := time.Now().Add(2 * house.Patience) // six pages and the race detector on two cores
 		for time.Now().Before(deadline) && browser.Eval[int](s.t, b.page, `got.length`) < len(want) {
 			time.Sleep(20 * time.Millisecond)
 		}
