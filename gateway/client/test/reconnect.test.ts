@@ -229,6 +229,23 @@ test('getToken: its failure is a failed attempt, UnauthorizedError stops', async
   assert.equal(tab.client.state, 'open');
 });
 
+test('an attempt that is over may fail as it likes', async () => {
+  const house = new House();
+  let fail = (_: Error) => {};
+  const tab = await house.open({ getToken: () => new Promise((_, reject) => (fail = reject)) });
+  tab.client.close();
+  fail(new UnauthorizedError('too late'));
+  await house.world.settle();
+  assert.equal(tab.client.state, 'idle');
+  assert.deepEqual(tab.errors, []);
+  let give = (_: string) => {};
+  const other = await house.open({ getToken: () => new Promise((f) => (give = f)) });
+  other.client.close();
+  give(tokenOf('alice'));
+  await house.world.settle();
+  assert.equal(house.server.sockets.length, 0);
+});
+
 test('4401: a new token at once, and when that is refused too, with back-off and an error', async () => {
   const house = new House();
   const asked: boolean[] = [];
