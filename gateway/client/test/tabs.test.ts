@@ -157,6 +157,41 @@ test('a follower reloads: what it missed comes from the leader, or else over a s
   }
 });
 
+test('a word between tabs that is lost is noticed, and made up for', async () => {
+  const house = new House();
+  const tabs = await several(house, 2);
+  const channel = [...house.browser.channels].find((c) => c.page === tabs[1]!.page)!;
+  const hear = channel.onmessage!;
+  let drop = true;
+  channel.onmessage = (e) => {
+    if (e.data.say === 'entry' && drop) drop = false;
+    else hear(e);
+  };
+  for (const id of ids('a', 1, 3)) house.server.publish(id);
+  await house.world.settle();
+  assert.equal(drop, false);
+  assert.deepEqual(tabs[1]!.got, ids('a', 1, 3));
+  assert.equal(house.server.sockets.length, 1);
+});
+
+test('a follower goes on behind what it has had, though its leader has it only now', async () => {
+  const house = new House();
+  const [first, second] = await several(house, 2);
+  for (const id of ids('a', 1, 2)) house.server.publish(id);
+  await house.world.settle();
+  const third = await house.open(shared);
+  second!.page.frozen = true;
+  first!.page.crash();
+  await house.world.pass(12_000);
+  second!.page.thaw();
+  await house.world.settle();
+  assert.equal(house.server.last.page, third.page);
+  house.server.send(house.server.last, 0); // which that server never gave to this tab
+  house.server.publish('a-3');
+  await house.world.settle();
+  assert.deepEqual(second!.got, ids('a', 1, 3));
+});
+
 test('reset reaches every tab once', async () => {
   const house = new House();
   const tabs = await several(house, 3);
