@@ -172,3 +172,16 @@ test('close ends the request', async () => {
   await house.world.pass(60_000);
   assert.equal(tab.client.state, 'idle');
 });
+
+test('a listener that closes the client is not given what came in the same piece', async () => {
+  const house = new House();
+  blocked(house);
+  const tab = await open(house);
+  tab.client.on('notification', () => tab.client.close());
+  const event = (n: number) => `data: {"type":"notification","cursor":"c${n}","id":"a-${n}","kind":"k"}\n\n`;
+  last(house).raw(event(1) + event(2));
+  await until(house, () => tab.got.length > 0);
+  await house.world.pass(5_000);
+  assert.deepEqual(tab.got, ['a-1']);
+  assert.equal(tab.client.state, 'idle');
+});
