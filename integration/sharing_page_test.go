@@ -37,6 +37,8 @@ type sharing struct {
 	balancer *balancer
 	js       jetstream.JetStream
 	told     []string // every event so far; all are for both users
+
+	hanging, goOn chan struct{} // of a page that waits
 }
 
 // sharedTab is a tab of a user, which shows what was told since it was opened.
@@ -49,7 +51,7 @@ type sharedTab struct {
 func (b *sharedTab) String() string { return fmt.Sprintf("%s's tab from event %d on", b.user, b.from) }
 
 func newSharing(t *testing.T) *sharing {
-	s := &sharing{t: t, users: []string{"alice", "bob"}}
+	s := &sharing{t: t, users: []string{"alice", "bob"}, hanging: make(chan struct{}), goOn: make(chan struct{})}
 	s.lifetime.Store(int64(time.Hour))
 	s.balancer = newBalancer(t)
 	s.app = httptest.NewServer(s)
@@ -85,6 +87,12 @@ func (s *sharing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		io.WriteString(w, token)
+	case "/hang":
+		s.hanging <- struct{}{}
+		select {
+		case <-s.goOn:
+		case <-r.Context().Done(): // the test ends before
+		}
 	default:
 		http.NotFound(w, r)
 	}
