@@ -24,6 +24,7 @@ var kinds = []kind{
 	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "known", "resume", "peers"}},
 	{"writes", "io_uring off", startWrites, allTabs, []string{"connect", "paced", "all", "backlog"}},
 	{"single", "Tidings in one process", startSingle, singleTabs, []string{"paced", "all", "one"}},
+	{"stored", "JetStream alone, twice", startStored, userTabs, []string{"paced", "one"}},
 	{"five", "five gateways", startFive, lowTabs, []string{"nobody"}},
 	{"plain", "plain", startPlain, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "peers"}},
 }
@@ -34,6 +35,7 @@ var several = kind{"gateways", "Tidings", startSeveral, allTabs, []string{"conne
 func lowTabs(o *options) int    { return o.low }
 func allTabs(o *options) int    { return o.tabs }
 func singleTabs(o *options) int { return min(o.single, o.tabs) }
+func userTabs(o *options) int   { return o.users } // one for each user: an event is one delivery
 
 // part measures one thing of a server whose tabs are open, but for those that open them.
 type part struct {

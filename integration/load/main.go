@@ -53,6 +53,10 @@ func role(ctx context.Context, name string) error {
 		return badpeers.Serve(os.Stdin, os.Stdout)
 	case "nats":
 		return serveNATS(ctx, os.Args[1:])
+	case "relay":
+		return serveRelay(ctx, os.Args[1:])
+	case "reader":
+		return serveReader(ctx, os.Args[1:])
 	}
 	return fmt.Errorf("%s is %q, which is not a role", roleVariable, name)
 }

@@ -35,7 +35,7 @@ func measure(ctx context.Context, o *options, b *builder, k *kind) (r *result, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	fleet, err := loadgen.Start(ctx, o.generators(s.targets, s.subprotocol, s.secret), o.procs, tabsProcess)
+	fleet, err := s.readers(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,14 @@ func measure(ctx context.Context, o *options, b *builder, k *kind) (r *result, e
 		}
 	}
 	return m.r, nil
+}
+
+// readers starts the processes that get the deliveries: tabs, or what the server has in their place.
+func (s *server) readers(ctx context.Context, o *options) (*loadgen.Fleet, error) {
+	if s.reader != nil {
+		return loadgen.StartReader(ctx, s.reader)
+	}
+	return loadgen.Start(ctx, o.generators(s.targets, s.subprotocol, s.secret), o.procs, tabsProcess)
 }
 
 func tabsProcess(ctx context.Context) *exec.Cmd { return again(ctx, "tabs") }

@@ -28,7 +28,7 @@ const (
 	pacedHouse     metric = "paced_house_cpu_us"     // per event
 	pacedFanout    metric = "paced_fanout_cpu_us"    // per event, the process with the role fanout
 	pacedNATS      metric = "paced_nats_cpu_us"      // per event
-	pacedSender    metric = "paced_sender_cpu_us"    // per event, the publisher
+	pacedPublisher metric = "paced_publisher_cpu_us" // per event, the publisher
 	pacedOwn       metric = "paced_tabs_cpu_us"      // per delivery, of the load generator
 	allP50         metric = "all_p50_ms"             // until half of the tabs have it; median of the events
 	allLast        metric = "all_last_ms"            // until the last has it; median of the events

@@ -51,7 +51,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.target, "target", "", "measure this deployment, ws://host:port/ws, instead of the table")
 	f.StringVar(&o.secret, "secret", "", "with -target: sign HS256 tokens with it; without, users are named in the query (development mode)")
 	f.StringVar(&o.nats, "nats", "", "with -target: NATS servers to publish events to; without, the tabs only connect and listen")
-	only := f.String("only", "", "kinds of servers, separated by commas; empty: all of "+strings.Join(kindNames(), ","))
+	only := f.String("only", "", "kinds of servers, separated by commas; empty: all of them\n"+kindHelp())
 	some := f.String("parts", "", "what is measured, separated by commas; empty: all of it\n"+partHelp())
 	f.IntVar(&o.tabs, "tabs", 19_000, "tabs")
 	f.IntVar(&o.few, "few", 1_000, "tabs with which the cost of a delivery is taken as well")
@@ -173,6 +173,15 @@ func (o *options) command() string {
 // generators are the settings of the processes that hold the tabs.
 func (o *options) generators(targets []string, subprotocol, secret string) loadgen.Config {
 	return loadgen.Config{Targets: targets, Subprotocol: subprotocol, Secret: secret, Users: o.users, Rate: o.connect}
+}
+
+// kindHelp lists the kinds of servers for -h.
+func kindHelp() string {
+	var b strings.Builder
+	for _, k := range kinds {
+		fmt.Fprintf(&b, "  %-8s %s\n", k.name, k.title)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // partHelp lists the parts for -h.

@@ -103,11 +103,7 @@ func (m *bench) ownCPU() (sum time.Duration, err error) {
 
 // paced takes the latency at a rate that leaves room, and what everybody on the machine needs for it.
 func (m *bench) paced(ctx context.Context) error {
-	self, err := m.senderCPU()
-	if err != nil {
-		return err
-	}
-	own, err := m.ownCPU()
+	before, err := m.outside()
 	if err != nil {
 		return err
 	}
@@ -127,27 +123,29 @@ func (m *bench) paced(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	self2, err := m.senderCPU()
+	after, err := m.outside()
 	if err != nil {
 		return err
 	}
-	own2, err := m.ownCPU()
-	if err != nil {
-		return err
-	}
-	n := float64(m.o.rate * m.o.seconds)
+	events, deliveries := float64(m.o.rate*m.o.seconds), float64(report.Deliveries)
 	m.r.Values[pacedP50], m.r.Values[pacedP99] = millis(report.Ways.Quantile(0.5)), millis(report.Ways.Quantile(0.99))
-	m.r.Values[pacedCPU] = micros(used.tabs()) / float64(report.Deliveries)
-	m.r.Values[pacedHouse], m.r.Values[pacedSender] = micros(used.house())/n, micros(self2-self)/n
-	m.r.Values[pacedOwn] = micros(own2-own) / float64(report.Deliveries)
-	if d := used.of("fanout"); d > 0 {
-		m.r.Values[pacedFanout], m.r.Values[pacedNATS] = micros(d)/n, micros(used.of("nats"))/n
-	}
+	m.r.Values[pacedCPU], m.r.Values[pacedHouse] = micros(used.tabs())/deliveries, micros(used.house())/events
+	m.r.Values[pacedPublisher] = micros(after.publisher-before.publisher) / events
+	m.r.Values[pacedOwn] = micros(after.tabs-before.tabs) / deliveries
+	m.partOf(used, "fanout", pacedFanout, events)
+	m.partOf(used, "nats", pacedNATS, events)
 	return nil
 }
 
-// senderCPU is what this process has used, which publishes.
-func (m *bench) senderCPU() (time.Duration, error) { return cpuOf(os.Getpid()) }
+// outside is the processor time of those who are no part of the server.
+type outside struct{ publisher, tabs time.Duration }
+
+func (m *bench) outside() (o outside, err error) {
+	if o.publisher, err = cpuOf(os.Getpid()); err == nil {
+		o.tabs, err = m.ownCPU()
+	}
+	return o, err
+}
 
 // one takes one-user events as fast as they are taken.
 func (m *bench) one(ctx context.Context) error {
@@ -158,11 +156,16 @@ func (m *bench) one(ctx context.Context) error {
 	m.r.Values[oneRate] = float64(m.o.burst) / r.took.Seconds()
 	m.r.Values[oneCPU] = micros(r.used.tabs()) / float64(r.Deliveries)
 	m.r.Values[oneHouse] = micros(r.used.house()) / float64(m.o.burst)
-	if d := r.used.of("fanout"); d > 0 {
-		m.r.Values[oneFanout] = micros(d) / float64(m.o.burst)
-		m.r.Values[oneNATS] = micros(r.used.of("nats")) / float64(m.o.burst)
-	}
+	m.partOf(r.used, "fanout", oneFanout, float64(m.o.burst))
+	m.partOf(r.used, "nats", oneNATS, float64(m.o.burst))
 	return nil
+}
+
+// partOf takes what one process has of the cost of events, where the server has such a process.
+func (m *bench) partOf(used *cost, name string, to metric, events float64) {
+	if d := used.of(name); d > 0 {
+		m.r.Values[to] = micros(d) / events
+	}
 }
 
 type saturated struct {

@@ -29,6 +29,7 @@ type server struct {
 	env         []string // more settings of the gateways
 	procs       []*process
 	another     func(context.Context) (*process, error) // starts one more of those with tabs, for who has none of these; nil: it cannot
+	reader      func(context.Context) *exec.Cmd         // who reads in the place of tabs; nil: tabs do
 	events      *events
 	dir         string
 }

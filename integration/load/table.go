@@ -50,7 +50,7 @@ var rows = []row{
 	{pacedHouse, "— CPU per event of all processes, NATS included", "%.1f µs", "house"},
 	{pacedFanout, "— CPU per event of the fanout role", "%.1f µs", ""},
 	{pacedNATS, "— CPU per event of NATS", "%.1f µs", ""},
-	{pacedSender, "— CPU per event of the publisher", "%.1f µs", ""},
+	{pacedPublisher, "— CPU per event of the publisher", "%.1f µs", ""},
 	{pacedOwn, "— CPU per delivery of those who read", "%.1f µs", ""},
 	{resumeSeconds, "all tabs dropped, and back with what they missed", "%.2f s", "resume"},
 	{resumeOpen, "— until the last is open", "%.2f s", ""},

@@ -50,6 +50,16 @@ func Start(ctx context.Context, cfg Config, n int, command func(context.Context)
 	return f, nil
 }
 
+// StartReader starts one process of command, which must call Serve of a Reader: a Fleet that has
+// nothing to open or to drop.
+func StartReader(ctx context.Context, command func(context.Context) *exec.Cmd) (*Fleet, error) {
+	p, err := start(command(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("start a reader: %w", err)
+	}
+	return &Fleet{procs: []*process{p}}, nil
+}
+
 func start(cmd *exec.Cmd) (*process, error) {
 	in, err := cmd.StdinPipe()
 	if err != nil {

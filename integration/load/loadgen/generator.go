@@ -22,16 +22,15 @@ type generator struct {
 	answer    func(Report) error
 
 	// Owned by run.
+	tally
 	tabs    []tab // by descriptor
 	gen     uint32
 	buf     []byte
 	pong    []byte
-	report  Report
-	ways    [40 << bucketBits]int64 // Report.Ways: an array, since it is written to for every delivery
-	begun   int                     // tabs that were begun, without those that were dropped
-	away    []away                  // dropped tabs, the next to come back last
-	opening int                     // of these, the ones that are neither open nor failed
-	order   *order                  // to open tabs; nil: none
+	begun   int    // tabs that were begun, without those that were dropped
+	away    []away // dropped tabs, the next to come back last
+	opening int    // of these, the ones that are neither open nor failed
+	order   *order // to open tabs; nil: none
 }
 
 // away is a tab that was dropped and may come back.
@@ -122,8 +121,7 @@ func (g *generator) do(c command) error {
 		g.drop()
 		return g.answer(g.report)
 	case "reset":
-		g.report = Report{Open: g.report.Open, Failed: g.report.Failed, Error: g.report.Error}
-		clear(g.ways[:])
+		g.forget()
 		for fd := range g.tabs {
 			g.tabs[fd].deliveries = 0
 		}
@@ -159,16 +157,6 @@ func (g *generator) deliveriesOfTabs() map[int]int {
 		}
 	}
 	return m
-}
-
-func (g *generator) histogram() Histogram {
-	h := Histogram{}
-	for b, n := range g.ways {
-		if n > 0 {
-			h[b] = n
-		}
-	}
-	return h
 }
 
 // work goes on with opening tabs, at the rate that was asked for, and answers when the last one is open.

@@ -165,17 +165,6 @@ func (g *generator) welcomed(t *tab) {
 	g.report.Open++
 }
 
-func (g *generator) delivered(at, now int64) {
-	r := &g.report
-	if r.Deliveries == 0 {
-		r.First = now
-	}
-	r.Deliveries++
-	r.Last = now
-	r.Max = max(r.Max, now-at)
-	g.ways[min(bucket(now-at), len(g.ways)-1)]++
-}
-
 // fail is the only place where a tab ends.
 func (g *generator) fail(fd int, err error) {
 	if g.tabs[fd].state == opened {
@@ -186,11 +175,4 @@ func (g *generator) fail(fd int, err error) {
 	g.tabs[fd] = tab{}
 	reset(fd)
 	g.failed(err)
-}
-
-func (g *generator) failed(err error) {
-	g.report.Failed++
-	if g.report.Error == "" {
-		g.report.Error = err.Error()
-	}
 }
