@@ -26,13 +26,6 @@ func (r *Reader) Read(data []byte, now time.Time) {
 	r.delivered(at, now.UnixNano())
 }
 
-// Fail makes every answer from now on an error.
-func (r *Reader) Fail(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failed(err)
-}
-
 // Serve answers what the Fleet of StartReader asks, and ends, without an error, when in does.
 func (r *Reader) Serve(in io.Reader, out io.Writer) error {
 	lines, answers := json.NewDecoder(in), json.NewEncoder(out)

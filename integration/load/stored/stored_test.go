@@ -158,8 +158,13 @@ func TestARelayThatCannotStoreEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish(t, js, 1)
-	if err := <-ended; err == nil || !strings.Contains(err.Error(), "store an event again") {
-		t.Errorf("got %v, want what was not stored", err)
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(err.Error(), "store an event again") {
+			t.Errorf("got %v, want what was not stored", err)
+		}
+	case <-time.After(within):
+		t.Fatalf("it goes on after %v", within)
 	}
 	if n := acknowledged(t, js); n != 0 {
 		t.Errorf("%d events are acknowledged, want none", n)
