@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +65,17 @@ func publish(t *testing.T, js jetstream.JetStream, n int) {
 	}
 }
 
+// pipe is the system's, as between processes: one of io's would let a writer wait for the end of a line that nobody has to read.
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
 // until looks until good says that it is so.
 func until(t *testing.T, what string, good func() bool) {
 	t.Helper()
@@ -99,8 +110,8 @@ func TestEveryEventIsStoredTwiceAndReadOnce(t *testing.T) {
 	const n = 500
 	url, js := start(t)
 	stop, _ := relaying(t, url)
-	in, commands := io.Pipe()
-	answers, out := io.Pipe()
+	in, commands := pipe(t)
+	answers, out := pipe(t)
 	read := make(chan error, 1)
 	go func() { read <- Read(t.Context(), url, in, out) }()
 	to, from := json.NewEncoder(commands), json.NewDecoder(answers)
