@@ -32,8 +32,10 @@ import (
 
 	"tidings/fanout"
 	"tidings/gateway"
+	"tidings/gateway/control"
 	"tidings/gateway/demo"
 	"tidings/ingest"
+	"tidings/ingest/memory"
 	"tidings/ingest/natsd"
 )
 
@@ -48,6 +50,9 @@ const usage = `usage:
   tidings                                       run; the settings are environment variables
   tidings publish SUBJECT [JSON]                publish an event, from the argument or standard input
   tidings token --user alice [--ttl 1h]         print a token signed with TIDINGS_AUTH_HMAC_SECRET
+  tidings shed GATEWAY 20% [--over 30s]         let a gateway give a share, or a number, of its sessions away; tidings shed lists them
+  tidings balance [--least-connections]         let gateways give away what they have more than others
+  tidings revoke USER                           close the user's sessions, and refuse the tokens issued so far
   tidings config                                print every setting with its default and meaning
 `
 
@@ -73,6 +78,8 @@ func command(args []string) error {
 		return publish(ctx, &cfg, args[1:])
 	case args[0] == "token":
 		return token(&cfg, args[1:])
+	case args[0] == "shed", args[0] == "balance", args[0] == "revoke":
+		return operate(ctx, &cfg, args)
 	}
 	return fmt.Errorf("unknown command %q\n%s", args[0], strings.TrimSuffix(usage, "\n"))
 }
@@ -89,6 +96,7 @@ type config struct {
 	Roles       []string `envconfig:"ROLES" default:"fanout,gateway" desc:"what this process does: fanout, gateway, or both, separated by commas"`
 	NATSURL     string   `envconfig:"NATS_URL" desc:"NATS servers, separated by commas; empty: NATS runs within this process"`
 	AdminListen string   `envconfig:"ADMIN_LISTEN" default:"127.0.0.1:9090" desc:"address of /healthz, /readyz, /metrics and /debug/pprof"`
+	MemoryLimit int64    `envconfig:"MEMORY_LIMIT" default:"0" desc:"memory of the process and its sockets, in bytes: new browsers are turned away when it is used up; 0: the container's limit, -1: none"`
 	LogFormat   string   `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
 	LogLevel    string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 	NATSConfig
@@ -175,6 +183,8 @@ type house struct {
 	admin net.Listener
 	nats  *natsd.Server // nil with a server outside
 
+	memory *memory.Budget // nil: no limit
+
 	gateway *gateway.Gateway // nil without the role
 	source  atomic.Pointer[ingest.Source]
 	pages   atomic.Pointer[jetstream.JetStream] // what the development page publishes with
@@ -195,12 +205,15 @@ func run(ctx context.Context, cfg *config) error {
 			return err
 		}
 	}
+	if h.memory, err = memory.New(cfg.MemoryLimit, h.log, h.reg); err != nil {
+		return err
+	}
 	if h.admin, err = net.Listen("tcp", cfg.AdminListen); err != nil {
 		return fmt.Errorf("cannot listen on %s (TIDINGS_ADMIN_LISTEN): %w", cfg.AdminListen, err)
 	}
 	defer h.admin.Close()
 	if cfg.has("gateway") {
-		needs := gateway.Needs{Log: h.log, Registry: h.reg, Connect: h.connect, Pages: demo.Handler(h.publish)}
+		needs := gateway.Needs{Log: h.log, Registry: h.reg, Connect: h.connect, Pages: demo.Handler(h.publish), Full: h.memory.Full, Alone: cfg.NATSURL == ""}
 		if h.gateway, err = gateway.New(ctx, cfg.GatewayConfig, needs); err != nil {
 			return err
 		}
@@ -243,9 +256,13 @@ func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
 	defer fail()
 	browsers, leave := context.WithCancel(context.WithoutCancel(ctx))
 	defer leave()
+	if h.memory != nil {
+		go h.memory.Run(browsers)
+	}
 	var roles errgroup.Group
 	if h.gateway != nil {
 		h.listening("browsers", h.gateway.Addr().String())
+		context.AfterFunc(work, h.gateway.Retire) // while events come to rest
 		roles.Go(func() error { defer fail(); return h.gateway.Run(browsers) })
 	}
 	roles.Go(func() error {
@@ -287,6 +304,9 @@ func (h *house) ensureLog(ctx context.Context, nc *nats.Conn, js jetstream.JetSt
 		try, cancel := context.WithTimeout(ctx, 10*time.Second)
 		if err = errNotConnected; nc.IsConnected() {
 			err = fanout.EnsureLog(try, js, c, powerLost)
+			if err == nil {
+				err = fanout.EnsureControl(try, js, h.cfg.Control(c.Replicas))
+			}
 		}
 		cancel()
 		switch {
@@ -423,19 +443,11 @@ func publish(ctx context.Context, cfg *config, args []string) error {
 	if err := ingest.CheckSubject(args[0]); err != nil {
 		return err
 	}
-	url := cfg.NATSURL
-	if url == "" {
-		url = "nats://" + cfg.NATSListen
-	}
-	shown, err := natsd.Redact(url)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	nc, err := nats.Connect(url, nats.Name("tidings publish"), nats.Timeout(3*time.Second))
+	nc, err := cfg.connectOnce("tidings publish")
 	if err != nil {
-		return fmt.Errorf("cannot connect to NATS at %s (TIDINGS_NATS_URL): %w; is tidings running?", shown, err)
+		return err
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
@@ -447,6 +459,39 @@ func publish(ctx context.Context, cfg *config, args []string) error {
 	}
 	fmt.Printf("published %d bytes to %s\n", len(body), args[0])
 	return nil
+}
+
+// connectOnce is the connection of a command: to NATS outside, or within a process that runs on this machine.
+func (c *config) connectOnce(name string) (*nats.Conn, error) {
+	url := c.NATSURL
+	if url == "" {
+		url = "nats://" + c.NATSListen
+	}
+	shown, err := natsd.Redact(url)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(url, nats.Name(name), nats.Timeout(3*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to NATS at %s (TIDINGS_NATS_URL): %w; is tidings running?", shown, err)
+	}
+	return nc, nil
+}
+
+// operate is `tidings shed`, `tidings balance` and `tidings revoke`.
+func operate(ctx context.Context, cfg *config, args []string) error {
+	do, err := control.Command(args)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	nc, err := cfg.connectOnce("tidings " + args[0])
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	return do(ctx, nc, os.Stdout)
 }
 
 // token is `tidings token`.

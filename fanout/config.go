@@ -14,6 +14,7 @@ type Config struct {
 	Rules       string        `envconfig:"RULES" default:"" desc:"file with the rules; without one each event names its users itself"`
 	Shards      int           `envconfig:"SHARDS" default:"1" desc:"streams that the log is spread over, 1 to 64; fixed once the log exists"`
 	LogMaxAge   time.Duration `envconfig:"LOG_MAX_AGE" default:"24h" desc:"how long the log keeps records: who was away longer starts anew"`
+	RevokedFor  time.Duration `envconfig:"REVOKED_FOR" default:"168h" desc:"how long tokens are refused that were issued before their user was revoked: at least as long as tokens are good"`
 	LogMaxBytes int64         `envconfig:"LOG_MAX_BYTES" default:"1073741824" desc:"bytes on disk per shard of the log; the oldest records go first; -1 for no limit"`
 }
 
@@ -25,6 +26,9 @@ func (c Config) Validate() error {
 	}
 	if c.LogMaxAge < time.Minute {
 		errs = append(errs, fmt.Errorf("TIDINGS_LOG_MAX_AGE is %s, want at least 1m", c.LogMaxAge))
+	}
+	if c.RevokedFor < time.Minute {
+		errs = append(errs, fmt.Errorf("TIDINGS_REVOKED_FOR is %s, want at least 1m", c.RevokedFor))
 	}
 	if c.LogMaxBytes != -1 && c.LogMaxBytes < 1<<20 {
 		errs = append(errs, fmt.Errorf("TIDINGS_LOG_MAX_BYTES is %d, want at least 1048576 (1 MiB), or -1 for no limit", c.LogMaxBytes))

@@ -18,6 +18,7 @@ type Identity struct {
 	User    string
 	Groups  []string  // sorted, each once
 	Expires time.Time // zero: never
+	Issued  time.Time // zero: unknown
 }
 
 // authClaims are the conditions that the claims of a token with a good signature must meet.
@@ -50,7 +51,8 @@ func (a *authClaims) identity(claims jwt.MapClaims, now time.Time) (Identity, er
 		return Identity{}, errTokenSub
 	}
 	groups, err := a.groups(claims)
-	return Identity{User: user, Groups: groups, Expires: expires}, err
+	issued, _, _ := numericDate(claims["iat"]) // one that cannot be read is as good as none
+	return Identity{User: user, Groups: groups, Expires: expires, Issued: issued}, err
 }
 
 // times checks exp and nbf. The leeway is for nbf alone, where a clock that is behind would refuse a fresh token; exp is taken as

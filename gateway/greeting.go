@@ -101,7 +101,7 @@ func (g *greeting) upgrade(b []byte, end int) {
 			return
 		}
 	}
-	up, ref := checkUpgrade(r, &gate.rules)
+	up, ref := gate.admit(r)
 	if ref != nil {
 		gate.metrics.refused(ref)
 		netpoll.Write(g.fd, ref.append(nil, up.cors()...)) // it fits into an empty buffer
@@ -136,9 +136,10 @@ func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 	gate := l.gate
 	s := &Session{loop: l, fd: int32(fd), slot: t.Slot, id: gate.nextSession(), dialect: up.dialect, form: up.form(), user: strings.Clone(up.user)} // not the whole request
 	s.setRare(rare{cursor: strings.Clone(up.cursor)})
-	l.slots[t.Slot].session = s
+	l.slots[t.Slot].session, l.slots[t.Slot].word = s, l.sec
 	delete(l.greets, t.Slot)
 	gate.metrics.sessions[s.dialect].Inc()
+	gate.open.Add(1)
 	netpoll.LimitUnsent(fd, unsentBytes) // a failure costs memory only
 	if s.dialect == eventStream {
 		netpoll.LimitUnacknowledged(fd, deafHeartbeats*gate.cfg.Heartbeat) // a failure costs time: see LimitUnacknowledged
@@ -146,8 +147,10 @@ func (l *loop) begin(fd int, t netpoll.Tag, up upgrade, rest []byte) {
 	s.together(func() {
 		s.sendControl(appendAnswer(nil, up))
 		switch {
+		case up.later > 0:
+			s.comeLater(up.later)
 		case gate.leaving.Load():
-			s.close(closeDraining, "this server leaves")
+			s.drain(crowdSpread)
 		case gate.auth.DevMode():
 			s.verified(Identity{User: up.user, Groups: up.groups}, nil)
 		case up.token != "":

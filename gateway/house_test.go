@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type house struct {
 	js     jetstream.JetStream
 	shards int
 	dial   func(name string) (*nats.Conn, error) // how gateways reach it; nil: within the process
+	full   atomic.Bool                           // gateways have no memory left
 }
 
 func newHouse(t testing.TB, shards int) *house {
@@ -146,7 +148,7 @@ func (h *house) coldGate(settings func(*Config)) *gate {
 	if dial == nil {
 		dial = func(name string) (*nats.Conn, error) { return h.nats.Connect(name) }
 	}
-	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial})
+	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial, Full: h.full.Load})
 	if err != nil {
 		cancel()
 		h.t.Fatal(err)

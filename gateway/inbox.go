@@ -221,6 +221,8 @@ func (s *Session) verified(who Identity, err error) {
 	case err != nil:
 		code, reason := refusalOf(err)
 		s.close(code, reason)
+	case s.state != anonymous && s.loop.gate.revoked.refuses(who):
+		s.close(closeForbidden, "this user's access was revoked")
 	case s.state != anonymous && who.User != s.user:
 		s.close(closeForbidden, "the new token is another user's")
 	case s.state != anonymous:

@@ -21,28 +21,29 @@ type loop struct {
 	listener int
 
 	// Owned by the loop.
-	slots    []slot              // dense: a free one is taken before another is made
-	free     int32               // a free slot, +1; 0: there is none
-	greets   map[int32]*greeting // by slot: connections that are no sessions yet
-	gen      uint32
-	events   []netpoll.Event
-	head     *headReader
-	read     []byte // what a socket had to say, until the next is read
-	cork     cork
-	batch    batch
-	wheel    wheel
-	busy     []*Session // those that go on with catching up in this turn
-	sec      uint32     // seconds since the gateway began
-	feeds    []followed // by shard: what may be promised to sessions
-	promise  promise
-	list     []delivery // being worked on: the first of them are done
-	at       int        // so many
-	swept    int        // slots that a delivery to all has passed
-	clock    clock
-	tally    tally
-	stopping bool
-	paused   bool // the listener is not watched: no descriptors left
-	open     int  // sockets
+	slots     []slot              // dense: a free one is taken before another is made
+	free      uint32              // a free slot, +1; 0: there is none
+	greets    map[int32]*greeting // by slot: connections that are no sessions yet
+	gen       uint32
+	events    []netpoll.Event
+	head      *headReader
+	read      []byte // what a socket had to say, until the next is read
+	cork      cork
+	batch     batch
+	wheel     wheel
+	busy      []*Session // those that go on with catching up in this turn
+	departing *departure // nil: nobody is sent away
+	sec       uint32     // seconds since the gateway began
+	feeds     []followed // by shard: what may be promised to sessions
+	promise   promise
+	list      []delivery // being worked on: the first of them are done
+	at        int        // so many
+	swept     int        // slots that a delivery to all has passed
+	clock     clock
+	tally     tally
+	stopping  bool
+	paused    bool // the listener is not watched: no descriptors left
+	open      int  // sockets
 
 	alive atomic.Int64 // Unix seconds of the last turn
 
@@ -57,7 +58,7 @@ type loop struct {
 type slot struct {
 	session *Session
 	gen     uint32 // 0: the slot is free
-	next    int32  // the next free slot, +1
+	word    uint32 // of a free slot: the next one, +1; of a session: the second in which it began
 }
 
 func newLoop(index int, g *Gateway, listener int) (*loop, error) {
@@ -114,6 +115,7 @@ func (l *loop) turn() {
 			s.step()
 		}
 	}
+	l.goOn()
 	l.tally.flush(l.gate.metrics)
 	if !done || len(l.busy) > 0 {
 		l.poller.Wake() // there is more to do, after the sockets had their turn
@@ -163,7 +165,7 @@ func (l *loop) owner(t netpoll.Tag) (*Session, *greeting) {
 
 // adopt makes a descriptor this loop's own. The caller puts a session or a greeting there.
 func (l *loop) adopt(fd int) (netpoll.Tag, error) {
-	i := l.free - 1
+	i := int32(l.free) - 1
 	if i < 0 {
 		i = int32(len(l.slots))
 	}
@@ -176,7 +178,7 @@ func (l *loop) adopt(fd int) (netpoll.Tag, error) {
 		return t, err
 	}
 	if l.free > 0 {
-		l.free = l.slots[i].next
+		l.free = l.slots[i].word
 		l.slots[i] = slot{gen: t.Gen}
 	} else {
 		l.slots = append(l.slots, slot{gen: t.Gen})
@@ -191,8 +193,8 @@ func (l *loop) release(fd int, i int32) {
 	l.batch.flushBeforeClose()
 	l.poller.Forget(fd)
 	delete(l.greets, i)
-	l.slots[i] = slot{next: l.free}
-	l.free = i + 1
+	l.slots[i] = slot{word: l.free}
+	l.free = uint32(i) + 1
 	l.open--
 }
 

@@ -110,7 +110,7 @@ func (p *pages) guard(h http.Handler) http.Handler {
 
 // upgrade gives a connection back to a loop.
 func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
-	up, ref := checkUpgrade(r, &p.gate.rules)
+	up, ref := p.gate.admit(r)
 	if ref != nil {
 		p.gate.metrics.refused(ref)
 		for cors := up.cors(); len(cors) > 0; cors = cors[2:] {

@@ -9,7 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,29 +27,34 @@ import (
 // Gateway serves browsers what the log has for them.
 type Gateway struct {
 	// Fixed at creation.
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	auth    *Authenticator
-	rules   upgradeRules
-	readers *frame.Readers
-	forms   forms
-	pages   *pages
-	connect func(name string) (*nats.Conn, error)
-	began   time.Time
-	address net.Addr
+	cfg       Config
+	log       *slog.Logger
+	metrics   *metrics
+	auth      *Authenticator
+	rules     upgradeRules
+	readers   *frame.Readers
+	forms     forms
+	pages     *pages
+	connect   func(name string) (*nats.Conn, error)
+	began     time.Time
+	address   net.Addr
+	alone     bool
+	admission *admission
 
-	heartSeconds, handshakeSeconds, authSeconds, slowSeconds uint32
+	heartSeconds, handshakeSeconds, authSeconds, slowSeconds, lifeSeconds uint32
 
 	listener int // -1 when it is closed
 	loops    []*loop
 	turning  atomic.Bool // loops is complete
 	replay   *replay
+	revoked  *revocations
 
 	shards  atomic.Pointer[[]*shard] // nil until the log is known
 	feeds   atomic.Pointer[[]*feed]
 	session atomic.Uint64 // the last session's id
-	leaving atomic.Bool
+	open    atomic.Int64  // sessions that are not closed
+	retired atomic.Bool   // not ready any more
+	leaving atomic.Bool   // who comes is sent elsewhere
 
 	background sync.WaitGroup  // short work of sessions that must not hold up a loop
 	running    context.Context // of Run
@@ -61,6 +66,8 @@ type Needs struct {
 	Registry prometheus.Registerer
 	Connect  func(name string) (*nats.Conn, error) // to NATS; each call a connection of its own
 	Pages    http.Handler                          // what is served beside WebSockets in development mode; nil: nothing
+	Full     func() bool                           // the memory is used up, so that nobody else can be taken; nil: never
+	Alone    bool                                  // no other gateway can take the sessions of this one
 }
 
 // New checks the settings and binds the address, so that a mistake is known before anything runs.
@@ -69,11 +76,12 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 		n.Registry = prometheus.NewRegistry()
 	}
 	g := &Gateway{
-		cfg: cfg, log: n.Log, metrics: newMetrics(n.Registry), connect: n.Connect, began: time.Now(),
+		cfg: cfg, log: n.Log, metrics: newMetrics(n.Registry), connect: n.Connect, began: time.Now(), alone: n.Alone,
 		readers:      frame.NewReaders(frame.Limits{MaxSize: cfg.MaxMessageBytes, RefuseBinary: true}),
 		heartSeconds: seconds(cfg.Heartbeat), handshakeSeconds: seconds(cfg.HandshakeTimeout),
-		authSeconds: seconds(cfg.AuthTimeout), slowSeconds: seconds(cfg.SlowTimeout),
+		authSeconds: seconds(cfg.AuthTimeout), slowSeconds: seconds(cfg.SlowTimeout), lifeSeconds: seconds(cfg.MaxLifetime),
 	}
+	g.revoked = &revocations{gate: g, log: n.Log, users: map[string]time.Time{}}
 	var err error
 	if g.rules, err = newUpgradeRules(cfg.AuthConfig); err != nil {
 		return nil, err
@@ -81,6 +89,7 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 	if g.rules.dev && !IsLoopback(cfg.Listen) {
 		return nil, fmt.Errorf("TIDINGS_LISTEN is %s, where others could connect as anyone: configure a key (TIDINGS_AUTH_HMAC_SECRET, TIDINGS_AUTH_PUBLIC_KEY or TIDINGS_AUTH_JWKS_URL), or listen on 127.0.0.1", cfg.Listen)
 	}
+	g.admission = newAdmission(&cfg, n.Full)
 	g.rules.deflate = cfg.Compression
 	g.forms.least, g.forms.metrics = cfg.CompressionMin, g.metrics
 	if g.auth, err = NewAuthenticator(ctx, cfg.AuthConfig, n.Log); err != nil {
@@ -147,19 +156,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	g.replay = newReplay(replayJS, &g.cfg, g.log, g.metrics)
-	n := g.cfg.Loops
-	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
-	for i := range n {
+	for i := range g.cfg.loops() {
 		l, err := newLoop(i, g, g.listener)
 		if err != nil {
-			for _, l := range g.loops {
-				l.poller.Close()
-			}
+			g.closePollers()
 			return err
 		}
 		g.loops = append(g.loops, l)
+	}
+	if err := g.listen(feedConn); err != nil {
+		g.closePollers()
+		return err
 	}
 	g.turning.Store(true)
 
@@ -174,6 +181,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	rest.Go(func() { g.pages.run() })
 	rest.Go(func() { g.replay.Run(work) })
+	rest.Go(func() { g.revoked.Run(work, js) })
 	rest.Go(func() {
 		if err := g.follow(work, js); err != nil {
 			stop(err)
@@ -184,7 +192,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-work.Done():
 	}
-	g.leave(&loops)
+	g.leave(work, &loops)
 	kill()
 	loops.Wait()
 	g.pages.stop()
@@ -196,6 +204,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil
 	}
 	return err
+}
+
+func (g *Gateway) closePollers() {
+	for _, l := range g.loops {
+		l.poller.Close()
+	}
 }
 
 func (g *Gateway) closeListener() {
@@ -325,7 +339,7 @@ func refusalOf(err error) (CloseCode, string) {
 func (g *Gateway) Ready() error {
 	feeds := g.feeds.Load()
 	switch {
-	case g.leaving.Load():
+	case g.retired.Load():
 		return errors.New("leaving")
 	case feeds == nil:
 		return errors.New("waiting for the log")
@@ -335,7 +349,17 @@ func (g *Gateway) Ready() error {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
 	}
-	return nil
+	return g.revoked.ready()
+}
+
+// Name is how operators address this gateway: one of several on a host has its own port.
+func (g *Gateway) Name() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(g.address.String())
+	return net.JoinHostPort(host, port)
 }
 
 // Alive tells that the process is stuck and should be ended; nil if it is not. NATS has no part in it.

@@ -147,6 +147,10 @@ func (s *Session) begin(who Identity) {
 		return
 	}
 	s.shard = sh
+	if g.revoked.refuses(who) { // behind attach, or one that is told between the two would miss the session
+		s.close(closeForbidden, "this user's access was revoked")
+		return
+	}
 	rarely := s.rarely()
 	p, r, c := sh.start(rarely.cursor)
 	rarely.cursor = ""

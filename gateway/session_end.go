@@ -58,6 +58,7 @@ func (s *Session) destroy(cause string) {
 	}
 	s.state = closed
 	s.loop.gate.metrics.sessions[s.dialect].Dec()
+	s.loop.gate.open.Add(-1)
 	if s.in != nil {
 		s.loop.gate.readers.Put(s.in)
 		s.in = nil

@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // remind sets the wheel, unless it comes by earlier anyway.
 func (s *Session) remind(at uint32) {
@@ -42,6 +45,8 @@ func (s *Session) check() {
 		s.close(closeSlow, "the connection takes no data")
 	case rarely.ahead != 0 && now >= rarely.ahead+aheadSeconds:
 		s.checkAhead()
+	case now >= s.retires():
+		s.drain(returnSpread)
 	}
 	if s.state == live && now >= s.beat && s.out == nil {
 		s.heartbeat()
@@ -53,7 +58,7 @@ func (s *Session) check() {
 
 func (s *Session) nextCheck() uint32 {
 	at := s.loop.sec + wheelSize
-	for _, t := range [...]uint32{s.due, s.expires, s.beat} {
+	for _, t := range [...]uint32{s.due, s.expires, s.beat, s.retires()} {
 		if t != 0 {
 			at = min(at, t)
 		}
@@ -69,6 +74,16 @@ func (s *Session) nextCheck() uint32 {
 		at = min(at, s.out.since+s.loop.gate.slowSeconds)
 	}
 	return at
+}
+
+// retires is the second in which the session is sent away because of its age: between half of TIDINGS_MAX_LIFETIME and all of it, so that those who
+// came together do not leave together.
+func (s *Session) retires() uint32 {
+	most := s.loop.gate.lifeSeconds
+	if most == 0 {
+		return math.MaxUint32
+	}
+	return s.loop.slots[s.slot].word + most - uint32(s.id*0x9e3779b97f4a7c15>>32)%(most/2+1)
 }
 
 // heartbeat tells a quiet session how far it is, and asks for a sign of life.

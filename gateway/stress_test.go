@@ -139,8 +139,8 @@ func (l *loop) consistent(known map[*Session]bool) (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	open := 0
 	free := map[int32]bool{}
-	for i := l.free - 1; i >= 0 && !free[i]; i = l.slots[i].next - 1 {
-		free[i] = true
+	for i := l.free; i > 0 && !free[int32(i)-1]; i = l.slots[i-1].word {
+		free[int32(i)-1] = true
 	}
 	if len(free)+l.open != len(l.slots) {
 		wrong("loop %d has %d slots, of them %d free and %d in use", l.index, len(l.slots), len(free), l.open)

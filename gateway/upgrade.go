@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // dialect is what is spoken on a connection.
@@ -37,7 +38,8 @@ type upgrade struct {
 	user     string   // of the path, or of the query in development mode; "": the token's
 	groups   []string // of the query in development mode
 	compression
-	origin string // the page's, where an event stream was asked for by an allowed one
+	later  time.Duration // it is opened only to say that it should come back then; 0: it is welcome
+	origin string        // the page's, where an event stream was asked for by an allowed one
 }
 
 // upgradeRules are the settings that a request is checked against.

@@ -54,3 +54,9 @@ func Epoch(created time.Time, metadata map[string]string) uint64 {
 	n, _ := strconv.ParseUint(metadata[MetaEpoch], 10, 32) // absent: never raised
 	return uint64(created.UnixMilli()) + n
 }
+
+// ControlStream keeps what operators said that must hold for gateways that start later: SubjectRevoke.
+const (
+	ControlStream = "CONTROL"
+	SubjectRevoke = "control.revoke"
+)

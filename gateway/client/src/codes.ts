@@ -4,7 +4,7 @@
  * - `never`: we did something wrong, and would do it again.
  * - `token`: once, at once, with a new token.
  * - `later`: with the back-off and some seconds more.
- * - `loaded`: with a back-off that does not begin small.
+ * - `loaded`: with a back-off that does not begin small; after `overloaded` when the server said.
  * - `soon`: with the back-off; after `draining` when the server said.
  */
 export type Return = 'never' | 'token' | 'later' | 'loaded' | 'soon';

@@ -49,7 +49,7 @@ export class Connection {
   private _heartbeat = 0;
   private _from?: string; // the cursor that was given
   private _upgraded = false; // the gateway answered
-  private _retryAfter?: number; // a draining server's
+  private _retryAfter?: number; // a draining or overloaded server's
   private _renewAt?: number;
   private _user?: string; // the token's
 
@@ -130,7 +130,7 @@ export class Connection {
       f = JSON.parse(text);
     } catch {}
     if (!f || typeof f !== 'object') return this._lost(1006, 'a frame that is not JSON');
-    if (f.type === 'draining') this._retryAfter = this._sane(f.retryAfterMs, 0, 300_000);
+    if (f.type === 'draining' || f.type === 'overloaded') this._retryAfter = this._sane(f.retryAfterMs, 0, 300_000);
     else if (f.type === 'welcome') this._welcome(f);
     else if (this.state === 'open') this._host.frame(f);
     else this._lost(1006, 'a frame before the welcome');

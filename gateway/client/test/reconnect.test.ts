@@ -113,6 +113,23 @@ test('a draining server names the delay, and nothing shortens it', async () => {
   }
 });
 
+test('an overloaded server names the delay before any welcome', async () => {
+  const house = new House();
+  const welcome = house.server.greet;
+  house.server.greet = (s) => s.open();
+  const tab = house.tab();
+  tab.client.connect();
+  await house.world.settle();
+  house.server.last.say({ type: 'overloaded', retryAfterMs: 7000 });
+  house.server.last.end(1013);
+  await house.world.pass(6999);
+  assert.equal(house.server.sockets.length, 1);
+  house.server.greet = welcome;
+  await house.world.pass(1);
+  assert.equal(house.server.sockets.length, 2);
+  assert.equal(tab.client.state, 'open');
+});
+
 test('silence, judged by arrivals', async () => {
   const house = new House();
   const tab = await house.open();
