@@ -34,6 +34,9 @@ type (
 
 	// Draining tells that the server leaves.
 	Draining struct{ RetryAfter time.Duration }
+
+	// Overloaded tells, instead of a Welcome, that the server takes no more now.
+	Overloaded struct{ RetryAfter time.Duration }
 )
 
 // anyFrame has the fields of all of them.
@@ -66,6 +69,8 @@ func Parse(text []byte) (any, error) {
 		return Reset{f.Cursor}, nil
 	case f.Type == "draining":
 		return Draining{time.Duration(f.RetryAfterMs) * time.Millisecond}, nil
+	case f.Type == "overloaded":
+		return Overloaded{time.Duration(f.RetryAfterMs) * time.Millisecond}, nil
 	case f.Type == "" && f.Cursor != "":
 		return Heartbeat{f.Cursor}, nil
 	}

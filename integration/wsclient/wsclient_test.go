@@ -30,6 +30,7 @@ func TestParse(t *testing.T) {
 		{`{"cursor":"0.a.9"}`, Heartbeat{"0.a.9"}},
 		{`{"type":"reset","cursor":"0.b.0"}`, Reset{"0.b.0"}},
 		{`{"type":"draining","retryAfterMs":3200}`, Draining{3200 * time.Millisecond}},
+		{`{"type":"overloaded","retryAfterMs":7000}`, Overloaded{7 * time.Second}},
 		{`{"type":"surprise"}`, nil},
 		{`{}`, nil},
 		{`来自后台的反馈:连接成功`, nil},
