@@ -21,7 +21,7 @@ type kind struct {
 // kinds are in the order of the table. Ratios are to the first.
 var kinds = []kind{
 	{"floor", "floor", startFloor, allTabs, []string{"few", "connect", "paced", "all", "one"}},
-	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "known", "resume", "peers"}},
+	{"tidings", "Tidings", startTidings, allTabs, []string{"few", "connect", "idle", "paced", "all", "one", "backlog", "nobody", "known", "resume", "peers", "storm"}},
 	{"writes", "io_uring off", startWrites, allTabs, []string{"connect", "paced", "all", "backlog"}},
 	{"single", "Tidings in one process", startSingle, singleTabs, []string{"paced", "all", "one"}},
 	{"stored", "JetStream alone, twice", startStored, userTabs, []string{"paced", "one"}},
@@ -57,6 +57,7 @@ var parts = []part{
 	{"known", "the backlog again, when the log's tail in memory knows a million users", (*bench).known},
 	{"resume", "all tabs dropped at once and back with their cursors", (*bench).resume},
 	{"peers", "latency of all tabs with and without -peers bad ones beside them", (*bench).peers},
+	{"storm", "latency of all tabs while -storm newcomers come at once, again and again", (*bench).storm},
 }
 
 func kindNamed(name string) *kind {

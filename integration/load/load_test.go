@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 func small(t *testing.T, more ...string) *options {
 	t.Helper()
 	o, err := parseOptions(append([]string{
-		"-tabs=300", "-low=100", "-few=50", "-users=250", "-pairs=1", "-rate=200", "-seconds=1", "-all=2", "-burst=1000", "-missed=3", "-known=5000", "-peers=24", "-windows=1",
+		"-tabs=300", "-low=100", "-few=50", "-users=250", "-pairs=1", "-rate=200", "-seconds=1", "-all=2", "-burst=1000", "-missed=3", "-known=5000", "-peers=24", "-storm=50", "-windows=1",
 		"-idle=500ms", "-settle=200ms", "-limit=2m",
 		"-readme=" + filepath.Join(t.TempDir(), "README.md"),
 	}, more...))
@@ -178,6 +178,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"too many for the gateways", "-tabs=100000 -gateways=5", "-gateways"},
 		{"a kind that is not", "-only=floor,ceiling", "-only"},
 		{"a part that is not", "-parts=all,most", "-parts"},
+		{"a storm of nobody", "-storm=0", "-storm"},
 		{"fewer bad peers than kinds", "-peers=3", "-peers"},
 		{"no window with them", "-windows=0", "-windows"},
 	} {

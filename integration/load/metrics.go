@@ -70,6 +70,14 @@ const (
 	peersResident  metric = "peers_resident_bytes"         // of the process with tabs
 	peersLive      metric = "peers_live_per_peer_bytes"    // heap and stacks
 	peersBuffers   metric = "peers_buffers_per_peer_bytes" // the kernel's, both ends
+	calmP50        metric = "storm_none_p50_ms"            // without newcomers; medians of the windows
+	calmP99        metric = "storm_none_p99_ms"            //
+	stormP50       metric = "storm_p50_ms"                 // while newcomers come in a storm
+	stormP99       metric = "storm_p99_ms"                 //
+	stormOtherP50  metric = "storm_elsewhere_p50_ms"       // while the same come to another process
+	stormOtherP99  metric = "storm_elsewhere_p99_ms"       //
+	stormOwn       metric = "storm_p99_own_ratio"          // here, to elsewhere; median
+	stormRate      metric = "storm_handshakes_per_s"       //
 )
 
 // result is one measurement of one server.

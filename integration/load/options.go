@@ -36,6 +36,7 @@ type options struct {
 	known     int // users that the tail is told of
 	missed    int // events that each tab misses before it resumes
 	peers     int // bad ones
+	newcomers int
 	windows   int // of time with them
 	bytes     int // of an event's data
 	settle    time.Duration
@@ -69,6 +70,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.known, "known", 1_000_000, "users that the tail is told of, to see what they cost the others")
 	f.IntVar(&o.missed, "missed", 10, "one-user events that each tab misses before it resumes")
 	f.IntVar(&o.peers, "peers", 500, "bad peers beside the tabs: stalled, half-open, slow, flooding")
+	f.IntVar(&o.newcomers, "storm", 3000, "tabs that come at once, leave, and come again, beside the tabs that are there")
 	f.IntVar(&o.windows, "windows", 3, "windows of -seconds with bad peers, between those without and those with the same peers elsewhere, at a fifth of -rate")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "time in which the processor time of idle tabs is taken")
 	f.IntVar(&o.bytes, "bytes", 256, "bytes of an event's data")
@@ -130,7 +132,7 @@ func (o *options) validate() error {
 	}{
 		{"tabs", o.tabs, 2, 1_000_000}, {"low", o.low, 1, o.tabs - 1}, {"few", o.few, 1, o.tabs}, {"single", o.single, 1, 1_000_000}, {"users", o.users, 1, o.tabs}, {"procs", o.procs, 1, 64},
 		{"connect", o.connect, 1, 100_000}, {"pairs", o.pairs, 1, 50}, {"gateways", o.gateways, 0, 64}, {"rate", o.rate, 1, 1_000_000}, {"seconds", o.seconds, 1, 3600},
-		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"known", o.known, 1, 10_000_000}, {"missed", o.missed, 1, 1000}, {"peers", o.peers, badpeers.Kinds, badpeers.MaxPeers}, {"windows", o.windows, 1, 100}, {"bytes", o.bytes, minBody, 65_536},
+		{"all", o.all, 1, 1000}, {"burst", o.burst, 1, 10_000_000}, {"known", o.known, 1, 10_000_000}, {"missed", o.missed, 1, 1000}, {"peers", o.peers, badpeers.Kinds, badpeers.MaxPeers}, {"storm", o.newcomers, 1, 19_000}, {"windows", o.windows, 1, 100}, {"bytes", o.bytes, minBody, 65_536},
 	} {
 		if o.target != "" && (n.name == "low" || n.name == "few") {
 			continue

@@ -73,6 +73,14 @@ var rows = []row{
 	{peersLive, "— live heap and stacks, for each of them", "%.0f B", ""},
 	{peersBuffers, "— the kernel's buffers, both ends of the socket, for each of them", "%.0f B", ""},
 	{peersResident, "— the whole process with them, resident", "%.1f MiB", ""},
+	{calmP50, "a storm of newcomers: p50 of the tabs without it", "%.2f ms", ""},
+	{stormP50, "— p50 while it lasts", "%.2f ms", ""},
+	{stormOtherP50, "— p50 while the same storm is at another process", "%.2f ms", ""},
+	{calmP99, "— p99 without it", "%.2f ms", "calm p99"},
+	{stormP99, "— p99 while it lasts", "%.2f ms", "in a storm"},
+	{stormOtherP99, "— p99 while the same storm is at another process", "%.2f ms", "storm elsewhere"},
+	{stormOwn, "— p99 here to that elsewhere", "%.2f", ""},
+	{stormRate, "— handshakes per second", "%.0f", "handshakes/s"},
 }
 
 // unit is what a value is divided by to be shown.

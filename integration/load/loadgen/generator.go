@@ -185,7 +185,7 @@ func (g *generator) work() error {
 
 // begin starts the next tab: one that was dropped, or a new one. Users are dealt out over the processes in turn.
 func (g *generator) begin() {
-	who := away{user: int32((g.cfg.Index + g.begun*g.cfg.Of) % g.cfg.Users)}
+	who := away{user: int32(g.cfg.From + (g.cfg.Index+g.begun*g.cfg.Of)%g.cfg.Users)}
 	if last := len(g.away) - 1; last >= 0 {
 		who, g.away = g.away[last], g.away[:last]
 	}

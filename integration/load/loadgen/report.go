@@ -13,7 +13,8 @@ type Config struct {
 	Targets     []string // ws://host:port/path; a query is kept. Process i has the i-th, and begins anew behind the last
 	Subprotocol string   // offered in the handshake; with one, a tab is open when its first text frame has come
 	Secret      string   // signs HS256 tokens; empty: the user goes into the query
-	Users       int      // distinct users, over all processes; tab i is user i modulo Users
+	Users       int      // distinct users, over all processes; tab i is user From + i modulo Users
+	From        int      // the first of them
 	Rate        int      // handshakes per second, over all processes
 	Index, Of   int      // which process this is, of how many; set by Start
 }
