@@ -38,7 +38,7 @@ func buildWith(t *testing.T, component string) (rendered, error) {
 		}
 		return to
 	}
-	text := "resources: [" + relative("overlays/local") + "]\ncomponents: [" + relative("components/"+component) + "]\n"
+	text := "namespace: tidings\nresources: [" + relative("overlays/local") + "]\ncomponents: [" + relative("components/"+component) + "]\n"
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
