@@ -2,10 +2,7 @@ package k8s
 
 import (
 	"fmt"
-	"net"
-	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,55 +11,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-
-	"tidings/integration/house"
 )
-
-// volumes writes the files of a container's ConfigMaps and Secrets below dir, where it mounts them.
-func volumes(t *testing.T, all rendered, w workload, dir string) {
-	t.Helper()
-	write := func(path, name string, content []byte) {
-		to := filepath.Join(dir, path, name)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, content, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, v := range w.spec().Volumes {
-		for _, m := range w.container().VolumeMounts {
-			if m.Name != v.Name {
-				continue
-			}
-			if v.ConfigMap != nil {
-				for name, text := range one[corev1.ConfigMap](t, all, v.ConfigMap.Name).Data {
-					write(m.MountPath, name, []byte(text))
-				}
-			}
-			if v.Secret != nil {
-				for name, data := range secret(t, all, v.Secret.SecretName) {
-					write(m.MountPath, name, data)
-				}
-			}
-		}
-	}
-}
-
-// secret is the overlay's, or the one of a laptop in the place of one that is not in production's manifests.
-func secret(t *testing.T, all rendered, name string) map[string][]byte {
-	t.Helper()
-	if has[corev1.Secret](all, name) {
-		return one[corev1.Secret](t, all, name).Data
-	}
-	for _, s := range each[corev1.Secret](render(t, "local")) {
-		if regexp.MustCompile(`^` + name + `-[a-z0-9]{10}$`).MatchString(s.Name) {
-			return s.Data
-		}
-	}
-	t.Fatalf("there is no Secret %s", name)
-	return nil
-}
 
 // natsOptions are what nats-server makes of the configuration of a pod. Unknown words in it are an error.
 func natsOptions(t *testing.T, all rendered, pod string) *server.Options {
@@ -161,55 +110,4 @@ func TestNATSVersion(t *testing.T) {
 	if want := "nats:" + server.VERSION + "-alpine"; image != want {
 		t.Errorf("got the image %s, want %s", image, want)
 	}
-}
-
-// startNATS runs the servers of an overlay on this machine, on ports and in directories of their own, and gives their URLs.
-func startNATS(t *testing.T, all rendered) (urls []string) {
-	t.Helper()
-	var nodes []*server.Server
-	n := int(*one[appsv1.StatefulSet](t, all, "tidings-nats").Spec.Replicas)
-	routes := ""
-	ports := freePorts(t, n)
-	for _, p := range ports {
-		routes += fmt.Sprintf(",nats://127.0.0.1:%d", p)
-	}
-	for i := range n {
-		opts := natsOptions(t, all, fmt.Sprintf("tidings-nats-%d", i))
-		opts.Host, opts.Port, opts.HTTPHost, opts.HTTPPort = "127.0.0.1", -1, "127.0.0.1", -1
-		opts.StoreDir, opts.PidFile, opts.NoSigs, opts.NoLog = t.TempDir(), "", true, true
-		if n > 1 {
-			opts.Cluster.Host, opts.Cluster.Port = "127.0.0.1", ports[i]
-			opts.Routes = server.RoutesFromStr(routes[1:])
-		}
-		s, err := server.NewServer(opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		nodes = append(nodes, s)
-	}
-	c := natsSet(t, all).container()
-	for _, s := range nodes {
-		for _, p := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
-			house.Eventually(t, house.Patience, s.Name()+" answers "+p.HTTPGet.Path, func() error {
-				return get("http://" + s.MonitorAddr().String() + p.HTTPGet.Path)
-			})
-		}
-		urls = append(urls, s.Addr().String())
-	}
-	return urls
-}
-
-func freePorts(t *testing.T, n int) (ports []int) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }

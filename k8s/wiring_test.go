@@ -7,12 +7,10 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // selected are the workloads whose pods a selector takes.
@@ -104,127 +102,4 @@ func TestScalersFindTheirTargets(t *testing.T) {
 			check(s.Name, r.APIVersion, r.Kind, r.Name)
 		}
 	})
-}
-
-func TestPoliciesDenyFirst(t *testing.T) {
-	withComponents(t, func(t *testing.T, all rendered) {
-		deny := one[networkingv1.NetworkPolicy](t, all, "tidings-default-deny").Spec
-		if len(deny.PolicyTypes) != 2 || len(deny.Ingress)+len(deny.Egress) > 0 || len(deny.PodSelector.MatchLabels) > 0 {
-			t.Errorf("got %v, want that nothing is allowed", deny)
-		}
-		for _, p := range each[networkingv1.NetworkPolicy](all) {
-			pods := selected(all, selector(t, &p.Spec.PodSelector))
-			if len(pods) == 0 {
-				t.Errorf("%s selects no pods", p.Name)
-			}
-			for _, in := range p.Spec.Ingress {
-				for _, w := range pods {
-					for _, port := range in.Ports {
-						if !w.port(*port.Port) {
-							t.Errorf("%s allows the port %s into %s, which does not have it", p.Name, port.Port, w)
-						}
-					}
-				}
-			}
-			for _, out := range p.Spec.Egress {
-				for _, to := range out.To {
-					if to.PodSelector == nil {
-						continue
-					}
-					targets := selected(all, selector(t, to.PodSelector))
-					if len(targets) == 0 {
-						t.Errorf("%s allows connections to pods that are not there: %v", p.Name, to.PodSelector)
-					}
-					for _, w := range targets {
-						for _, port := range out.Ports {
-							if !w.port(*port.Port) {
-								t.Errorf("%s allows connections to the port %s of %s, which does not have it", p.Name, port.Port, w)
-							}
-						}
-					}
-				}
-			}
-		}
-		for _, role := range tidings(t, all) {
-			if !reaches(t, all, role, 4222) {
-				t.Errorf("%s may not connect to NATS", role)
-			}
-		}
-	})
-}
-
-// reaches tells whether a policy lets the workload out to a pod with this port, or to this port elsewhere.
-func reaches(t *testing.T, all rendered, from workload, number int32) bool {
-	t.Helper()
-	for _, p := range each[networkingv1.NetworkPolicy](all) {
-		if !selector(t, &p.Spec.PodSelector).Matches(labels.Set(from.template.Labels)) {
-			continue
-		}
-		for _, out := range p.Spec.Egress {
-			for _, port := range out.Ports {
-				if port.Port.IntVal == number {
-					return true
-				}
-				for _, w := range workloads(all) {
-					for _, c := range w.container().Ports {
-						if c.Name == port.Port.StrVal && c.ContainerPort == number {
-							return true
-						}
-					}
-				}
-			}
-		}
-	}
-	return false
-}
-
-// Whatever leads browsers in leads to a Service's port that is there, and lets a socket live.
-func TestTheWayIn(t *testing.T) {
-	ways := 0
-	withComponents(t, func(t *testing.T, all rendered) {
-		for _, i := range each[networkingv1.Ingress](all) {
-			ways++
-			for _, rule := range i.Spec.Rules {
-				for _, path := range rule.HTTP.Paths {
-					leads(t, all, i.Name, path.Backend.Service.Name, func(p corev1.ServicePort) bool { return p.Name == path.Backend.Service.Port.Name })
-				}
-			}
-		}
-		for _, r := range each[gatewayv1.HTTPRoute](all) {
-			ways++
-			way := one[gatewayv1.Gateway](t, all, string(r.Spec.ParentRefs[0].Name))
-			listener := slices.IndexFunc(way.Spec.Listeners, func(l gatewayv1.Listener) bool { return l.Name == *r.Spec.ParentRefs[0].SectionName })
-			if listener < 0 || *way.Spec.Listeners[listener].Hostname != r.Spec.Hostnames[0] {
-				t.Errorf("%s: got no listener for it in %v", r.Name, way.Spec.Listeners)
-			}
-			endless := map[string]bool{}
-			for _, rule := range r.Spec.Rules {
-				for _, b := range rule.BackendRefs {
-					leads(t, all, r.Name, string(b.Name), func(p corev1.ServicePort) bool { return p.Port == int32(*b.Port) })
-				}
-				for _, m := range rule.Matches {
-					endless[*m.Path.Value] = rule.Timeouts != nil && *rule.Timeouts.Request == "0s"
-				}
-			}
-			for _, path := range []string{"/ws", "/websocket", "/sse"} {
-				if !endless[path] {
-					t.Errorf("%s: %s has a time-out, want none: it has no end", r.Name, path)
-				}
-			}
-		}
-	})
-	if ways < 2 {
-		t.Errorf("got %d ways in, want an Ingress and an HTTPRoute", ways)
-	}
-}
-
-func leads(t *testing.T, all rendered, from, service string, port func(corev1.ServicePort) bool) {
-	t.Helper()
-	s := one[corev1.Service](t, all, service)
-	if !slices.ContainsFunc(s.Spec.Ports, port) {
-		t.Errorf("%s leads to a port that the Service %s does not have: %v", from, service, s.Spec.Ports)
-	}
-	if got := selected(all, labels.SelectorFromSet(s.Spec.Selector)); len(got) != 1 || got[0].component() != "gateway" {
-		t.Errorf("%s leads to %v, want the gateways", from, got)
-	}
 }
