@@ -9,7 +9,7 @@ import type { Status, Tabs } from './tabs.ts';
 import { claims } from './token.ts';
 import type { Any, Given, Kinds, Listener, Name, Notification, Options, State, StateChange, Transport } from './types.ts';
 
-const reserved = ['notification', 'state', 'welcome', 'reset', 'error']; // no kind of notification is heard under these names
+const reserved = ['notification', 'state', 'welcome', 'reset', 'error', 'frame']; // no kind of notification is heard under these names
 
 /**
  * Brings a user's notifications to the page: in order, each once, and still so after a reload, another server, or sleep. It stays away until `connect`.
@@ -54,6 +54,7 @@ export class Client<M extends Kinds = Record<string, unknown>> {
         else if (f.type === 'reset') this._advance({ c, r: 1 });
         else if (f.type === undefined) this._advance({ c });
       },
+      wire: (text, sent) => void this._emitter.emit('frame', { text, sent }),
       changed: () => this._changed(),
       failed: (e) => this._emitter.error(e),
       stopped: () => {
@@ -82,7 +83,7 @@ export class Client<M extends Kinds = Record<string, unknown>> {
     return this._status().latency;
   }
 
-  /** Listens to `notification`, to a kind of notification, or to `state`, `reset`, `welcome`, `error`. Returns what undoes it. */
+  /** Listens to `notification`, to a kind of notification, or to `state`, `reset`, `welcome`, `error`, `frame`. Returns what undoes it. */
   on<N extends Name<M>>(name: N, listener: Listener<Given<M, N>>): () => void {
     return this._emitter.on(name, listener);
   }

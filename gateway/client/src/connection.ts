@@ -18,6 +18,8 @@ export interface Host {
   position(token: string | undefined): string | undefined;
   welcomed(w: Welcome, lost: boolean): void;
   frame(f: any): void;
+  /** What went over the wire, before anything is made of it. */
+  wire(text: string, sent: boolean): void;
   changed(): void;
   failed(e: unknown): void;
   /** It will not come back by itself. */
@@ -125,6 +127,7 @@ export class Connection {
 
   private _receive(text: string): void {
     this._heard = this._env.Date.now();
+    this._host.wire(text, false);
     let f: any;
     try {
       f = JSON.parse(text);
@@ -229,7 +232,9 @@ export class Connection {
       const token = await this._options.getToken!({ refused: false });
       if (n !== this._number) return;
       if (!this._link?.send || token.length > tooLong || claims(token).sub !== this._user) return void this._dial(token);
-      this._link.send(JSON.stringify({ type: 'auth', token }));
+      const text = JSON.stringify({ type: 'auth', token });
+      this._link.send(text);
+      this._host.wire(text, true);
       this._plan(token);
     } catch (e) {
       if (n !== this._number) return;

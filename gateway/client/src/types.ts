@@ -59,6 +59,12 @@ export interface Reset {
   lost?: string;
 }
 
+/** A frame as it went over this tab's own connection, for developers who want to see it. One that is sent holds a token. */
+export interface Frame {
+  text: string;
+  sent: boolean;
+}
+
 /** The events that are not kinds of notifications. */
 export interface Events<M extends Kinds> {
   notification: Any<M>;
@@ -66,6 +72,7 @@ export interface Events<M extends Kinds> {
   welcome: Welcome;
   reset: Reset;
   error: Error;
+  frame: Frame;
 }
 
 /** The names that `on` takes. */

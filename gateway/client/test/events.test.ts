@@ -32,11 +32,33 @@ test('kinds have listeners of their own, and cannot pose as something else', asy
   client.on('order.shipped', (n) => void orders.push(n.data.orderId));
   house.server.publish('a-1', 'alice', 'order.shipped', { orderId: '1042' });
   house.server.publish('a-2', 'alice', 'order.lost', {});
-  for (const kind of ['reset', 'state', 'error', 'welcome', 'notification', 'constructor', '__proto__']) house.server.publish(kind, 'alice', kind);
+  for (const kind of ['reset', 'state', 'error', 'welcome', 'frame', 'notification', 'constructor', '__proto__']) house.server.publish(kind, 'alice', kind);
   await house.world.settle();
   assert.deepEqual(orders, ['1042']);
-  assert.equal(tab.got.length, 9);
+  assert.equal(tab.got.length, 10);
   assert.deepEqual([tab.resets.length, tab.errors.length, tab.welcomes.length], [0, 0, 1]);
+});
+
+test('frames are shown as they came, even what is none, and hold nothing up', async () => {
+  const house = new House();
+  const tab = house.tab();
+  const frames: string[] = [];
+  tab.client.on('frame', ({ text, sent }) => {
+    assert.equal(sent, false);
+    frames.push(text);
+    return new Promise(() => {});
+  });
+  tab.client.connect();
+  await house.world.settle();
+  house.server.publish('a-1');
+  house.server.beat();
+  house.server.last.say({ type: 'draining', retryAfterMs: 100 });
+  await house.world.settle();
+  assert.deepEqual(
+    frames.map((f) => JSON.parse(f).type),
+    ['welcome', 'notification', undefined, 'draining'],
+  );
+  assert.deepEqual(tab.got, ['a-1']);
 });
 
 test('listeners of a kind are awaited as well', async () => {

@@ -299,6 +299,8 @@ test('a token is renewed on the open connection', async () => {
   };
   let answer: () => string | Promise<string> = token;
   const tab = await house.open({ getToken: () => answer() });
+  const sent: string[] = [];
+  tab.client.on('frame', (f: { text: string; sent: boolean }) => void (f.sent && sent.push(f.text)));
   const beat = async (ms: number) => {
     for (let t = 0; t < ms; t += 20_000) {
       house.server.beat();
@@ -310,6 +312,7 @@ test('a token is renewed on the open connection', async () => {
   await beat(40_000);
   assert.equal(house.server.sockets.length, 1);
   assert.equal(house.server.last.sent[0].type, 'auth');
+  assert.deepEqual(sent.map((text) => JSON.parse(text)), house.server.last.sent);
   assert.equal(n, 2);
   answer = () => Promise.reject(new Error('away'));
   await beat(260_000);

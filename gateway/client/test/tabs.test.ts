@@ -33,6 +33,20 @@ test('one socket, and every tab has everything', async () => {
   assert.equal(house.server.sockets.length, 1, 'a leader that is there keeps its lock');
 });
 
+test('frames are seen where the socket is', async () => {
+  const house = new House();
+  const tabs = await several(house, 2);
+  const seen = tabs.map((tab) => {
+    const list: string[] = [];
+    tab.client.on('frame', (f: { text: string }) => void list.push(JSON.parse(f.text).id));
+    return list;
+  });
+  house.server.publish('a-1');
+  await house.world.settle();
+  assert.deepEqual(seen, [['a-1'], []]);
+  assert.deepEqual(tabs[1]!.got, ['a-1']);
+});
+
 test('a new tab begins where the others are', async () => {
   const house = new House();
   await house.open(shared);
