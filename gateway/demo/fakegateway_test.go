@@ -16,6 +16,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"tidings/gateway/client"
 )
 
 // fakeGateway speaks as much of both dialects as the pages need, and does on command what a real one does seldom. Its log
@@ -74,6 +76,9 @@ func newFakeGateway(t *testing.T) *fakeGateway {
 	mux.HandleFunc("GET /websocket/{user}", func(w http.ResponseWriter, r *http.Request) {
 		g.serve(t, w, r, &fakeTab{user: r.PathValue("user"), plain: true}, "")
 	})
+	for _, path := range client.Paths {
+		mux.Handle(path, client.Handler())
+	}
 	mux.Handle("/", Handler(publish))
 	g.server = httptest.NewServer(mux)
 	t.Cleanup(func() {

@@ -18,21 +18,30 @@ import (
 func TestPages(t *testing.T) {
 	chromium := browser.New(t)
 	for name, run := range map[string]func(*testing.T, context.Context){
-		"nobody yet":                         nobodyYet,
-		"two users, sent with the form":      twoUsers,
-		"drop and come back":                 dropAndComeBack,
-		"reload goes on from the cursor":     reload,
-		"reset is shown":                     reset,
-		"close codes decide":                 closeCodes,
-		"draining names the delay":           draining,
-		"silence counts as dead":             silence,
-		"heartbeat moves the cursor":         heartbeat,
-		"data is text, never markup":         dataIsText,
-		"refused by the publisher":           refused,
-		"command lines":                      commandLines,
-		"back-off":                           backoff,
-		"the plain dialect":                  plain,
-		"narrow screens do not scroll aside": narrow,
+		"nobody yet":                          nobodyYet,
+		"two users, sent with the form":       twoUsers,
+		"bell, title, inbox and toasts":       bell,
+		"a burst":                             burst,
+		"two tabs of one user":                twoTabs,
+		"disconnect and come back":            dropAndComeBack,
+		"reload goes on where it was":         reload,
+		"reset is shown":                      reset,
+		"close codes in words":                closeCodes,
+		"draining names the delay":            draining,
+		"heartbeat moves the cursor":          heartbeat,
+		"the wire":                            wire,
+		"data is text, never markup":          dataIsText,
+		"every example is sent as it says":    sendExamples,
+		"refused by the publisher":            refused,
+		"nothing arrives here":                nothingHere,
+		"command lines":                       commandLines,
+		"with the keyboard alone":             keyboard,
+		"single keys can be switched off":     keysOff,
+		"the plain dialect":                   plain,
+		"no scene scrolls aside":              narrow,
+		"a long name, long words":             long,
+		"text has contrast":                   contrast,
+		"the policy refuses what is injected": policyHolds,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -41,11 +50,16 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// openAs opens the page as user and waits for its welcome.
+// openAs opens the page as user and waits until it is connected.
 func openAs(t *testing.T, g *fakeGateway, tab context.Context, user string) {
 	t.Helper()
 	browser.Do(t, tab, chromedp.Navigate(g.server.URL+"/?user="+user))
-	browser.Wait(t, tab, `document.getElementById('state').dataset.state === 'open'`)
+	waitState(t, tab, "open")
+}
+
+func waitState(t *testing.T, tab context.Context, state string) {
+	t.Helper()
+	browser.Wait(t, tab, fmt.Sprintf(`document.getElementById('state').dataset.state === %q`, state))
 }
 
 // waitText waits until the element's text holds want.
@@ -59,10 +73,19 @@ func text(t *testing.T, tab context.Context, id string) string {
 	return browser.Eval[string](t, tab, fmt.Sprintf(`document.getElementById(%q).textContent`, id))
 }
 
-// arrivals are the ids in the list, newest first.
-func arrivals(t *testing.T, tab context.Context) []string {
+// texts are the texts of the elements, in the order of the page.
+func texts(t *testing.T, tab context.Context, css string) []string {
 	t.Helper()
-	return browser.Eval[[]string](t, tab, `[...document.querySelectorAll('#list .id')].map(e => e.textContent)`)
+	return browser.Eval[[]string](t, tab, fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.textContent)`, css))
+}
+
+// waitTexts waits until as many elements are there as texts are wanted, and compares.
+func waitTexts(t *testing.T, tab context.Context, css string, want ...string) {
+	t.Helper()
+	browser.Wait(t, tab, fmt.Sprintf(`document.querySelectorAll(%q).length === %d`, css, len(want)))
+	if got := texts(t, tab, css); !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: got %q, want %q", css, got, want)
+	}
 }
 
 func click(t *testing.T, tab context.Context, css string) {
@@ -73,49 +96,16 @@ func click(t *testing.T, tab context.Context, css string) {
 func nobodyYet(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
 	browser.Do(t, tab, chromedp.Navigate(g.server.URL+"/"))
-	browser.Wait(t, tab, `!document.getElementById('nobody').hidden && document.getElementById('somebody').hidden`)
-	got := browser.Eval[[]string](t, tab, `[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))`)
-	if want := []string{"/?user=alice", "/?user=bob"}; !reflect.DeepEqual(got, want) {
+	browser.Wait(t, tab, `!document.getElementById('nobody').hidden && document.querySelectorAll('[data-somebody]:not([hidden])').length === 0`)
+	got := browser.Eval[[]string](t, tab, `[...document.querySelectorAll('#nobody a, nav a')].map(a => a.getAttribute('href'))`)
+	if want := []string{"/", "/plain", "/tidings", "/?user=alice", "/?user=bob"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got links %q, want %q", got, want)
 	}
 	if got := g.attempts(); len(got) != 0 {
 		t.Errorf("got %d connections without a user, want none", len(got))
 	}
-}
-
-func twoUsers(t *testing.T, alice context.Context) {
-	g := newFakeGateway(t)
-	bob := browser.Tab(t, alice)
-	openAs(t, g, alice, "alice")
-	openAs(t, g, bob, "bob")
-	for _, button := range []string{`[data-users="alice"]`, `[data-users="bob"]`, `[data-users="alice bob"]`} {
-		before := len(g.published())
-		click(t, alice, button)
-		browser.Wait(t, alice, `document.getElementById('sent').textContent.startsWith('Stored')`)
-		eventually(t, func() bool { return len(g.published()) == before+1 })
-	}
-	waitText(t, alice, "count", "2")
-	waitText(t, bob, "count", "2")
-	if got, want := arrivals(t, alice), []string{"e3", "e1"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("alice sees %q, want %q", got, want)
-	}
-	if got, want := arrivals(t, bob), []string{"e3", "e2"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("bob sees %q, want %q", got, want)
-	}
-	sent := g.published()[2]
-	if want := "events.orders.1042.shipped"; sent.subject != want {
-		t.Errorf("got subject %q, want %q", sent.subject, want)
-	}
-	if got, want := strings.Join(strings.Fields(sent.body), ""), `{"userIds":["alice","bob"],"orderId":1042,"status":"shipped"}`; got != want {
-		t.Errorf("got body %s, want %s", got, want)
-	}
-	waitText(t, alice, "cursor", "0.e.3")
-	waitText(t, alice, "session", "s1")
-	waitText(t, alice, "resume", "none")
-	waitText(t, alice, "live", "order.shipped arrived")
-	if got := browser.Eval[string](t, alice, `document.querySelector('.latency').textContent`); !strings.HasSuffix(got, " ms") {
-		t.Errorf("got latency %q, want milliseconds", got)
-	}
+	browser.Do(t, tab, chromedp.SendKeys(chromedp.ID("name"), "carol\r"))
+	browser.Wait(t, tab, `document.getElementById('user')?.textContent === 'carol'`)
 }
 
 func dropAndComeBack(t *testing.T, tab context.Context) {
@@ -124,25 +114,21 @@ func dropAndComeBack(t *testing.T, tab context.Context) {
 	g.event(`{"userId":"alice"}`)
 	waitText(t, tab, "cursor", "0.e.1")
 	click(t, tab, "#drop")
-	waitText(t, tab, "state-text", "idle")
+	waitText(t, tab, "state-text", "Disconnected")
+	waitText(t, tab, "notice-text", "Disconnected by hand.")
 	for range 3 {
 		g.event(`{"userIds":["alice","bob"]}`)
 	}
-	if got := arrivals(t, tab); len(got) != 1 {
+	if got := texts(t, tab, "#list .id"); len(got) != 1 {
 		t.Errorf("got %q while away, want only e1", got)
 	}
 	click(t, tab, "#drop")
 	waitText(t, tab, "caught", "3 caught up after ")
 	g.event(`{"userId":"alice"}`)
-	waitText(t, tab, "count", "5")
+	waitTexts(t, tab, "#list .id", "e5", "e4", "e3", "e2", "e1")
+	waitTexts(t, tab, "#list .caught .id", "e4", "e3", "e2")
 	waitText(t, tab, "resume", "complete")
-	if got, want := arrivals(t, tab), []string{"e5", "e4", "e3", "e2", "e1"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	marked := browser.Eval[[]string](t, tab, `[...document.querySelectorAll('.caught .id')].map(e => e.textContent)`)
-	if want := []string{"e4", "e3", "e2"}; !reflect.DeepEqual(marked, want) {
-		t.Errorf("marked as caught up: %q, want %q", marked, want)
-	}
+	browser.Wait(t, tab, `document.getElementById('notice').hidden`)
 	if got := g.attempts(); len(got) != 2 || got[0].cursor != "" || got[1].cursor != "0.e.1" {
 		t.Errorf("got connections %v, want one without cursor and one with 0.e.1", got)
 	}
@@ -152,55 +138,74 @@ func reload(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
 	openAs(t, g, tab, "alice")
 	g.event(`{"userId":"alice"}`)
-	waitText(t, tab, "cursor", "0.e.1")
+	g.event(`{"userId":"alice"}`)
+	waitTexts(t, tab, "#list .id", "e2", "e1")
+	click(t, tab, "#list .item:last-child .done")
+	waitText(t, tab, "badge", "1")
 	browser.Do(t, tab, chromedp.Navigate("about:blank"))
 	g.event(`{"userId":"alice"}`)
 	openAs(t, g, tab, "alice")
 	waitText(t, tab, "caught", "1 caught up after ")
-	openAs(t, g, tab, "bob") // the same tab, another user: alice's cursor is not bob's
+	waitTexts(t, tab, "#list .id", "e3", "e2", "e1")
+	waitTexts(t, tab, "#list .unread .id", "e3", "e2")
+	openAs(t, g, tab, "bob") // the same tab, another user: what is alice's is not bob's
+	if got := texts(t, tab, "#list .id"); len(got) != 0 {
+		t.Errorf("bob sees %q of alice", got)
+	}
 	got := g.attempts()
-	if len(got) != 3 || got[1].cursor != "0.e.1" || got[2].cursor != "" {
-		t.Errorf("got connections %v, want the second with 0.e.1 and the third, bob's, without", got)
+	if len(got) != 3 || got[1].cursor != "0.e.2" || got[2].cursor != "" {
+		t.Errorf("got connections %v, want the second with 0.e.2 and the third, bob's, without", got)
 	}
 }
 
 func reset(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
 	openAs(t, g, tab, "alice")
+	if !browser.Eval[bool](t, tab, `document.getElementById('reset').hidden`) {
+		t.Error("a reset is shown before there was one")
+	}
 	g.say("alice", `{"type":"reset","cursor":"0.f.7"}`)
-	waitText(t, tab, "reset", "the position was lost")
+	browser.Wait(t, tab, `!document.getElementById('reset').hidden`)
+	waitText(t, tab, "reset", "You were away for too long")
 	waitText(t, tab, "cursor", "0.f.7")
+	click(t, tab, "#reset-dismiss")
+	browser.Wait(t, tab, `document.getElementById('reset').hidden`)
 	click(t, tab, "#drop")
+	waitState(t, tab, "idle")
 	click(t, tab, "#drop") // 0.f.7 is not of this gateway's log: its welcome says reset
 	waitText(t, tab, "resume", "reset")
 	waitText(t, tab, "cursor", "0.e.0")
 	browser.Wait(t, tab, `!document.getElementById('reset').hidden`)
-	browser.Wait(t, tab, `document.querySelectorAll('.mark.bad').length === 2`)
+	waitTexts(t, tab, "#list .mark", "Something may be missing here", "Something may be missing here")
+	if title := browser.Eval[string](t, tab, `document.title`); title != "alice – Tidings" {
+		t.Errorf("got title %q, want one without a count: a mark is nothing to read", title)
+	}
+	click(t, tab, "#reset-reload")
+	browser.Wait(t, tab, `document.readyState === 'complete' && document.getElementById('reset').hidden`)
 }
 
 func closeCodes(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
-	openAs(t, g, tab, "alice")
-	g.close("alice", 1013, "overloaded")
-	eventually(t, func() bool { return len(g.attempts()) == 2 })
-	browser.Wait(t, tab, `document.getElementById('state').dataset.state === 'open'`)
-
-	g.close("alice", 4429, "too many connections")
-	waitText(t, tab, "state-text", "waiting, next try in 1") // 10 s and more
-	waitText(t, tab, "why", "closed with 4429 too many connections")
-
-	for _, code := range []ws.StatusCode{1002, 1003, 1007, 1009, 4401, 4403} {
-		click(t, tab, "#drop") // whatever the state: after one or two clicks the page connects again
-		if text(t, tab, "drop") == "Come back" {
-			click(t, tab, "#drop")
-		}
-		browser.Wait(t, tab, `document.getElementById('state').dataset.state === 'open'`)
-		g.close("alice", code, "because")
-		waitText(t, tab, "why", fmt.Sprintf("closed with %d because: ", code))
-		waitText(t, tab, "state-text", "idle")
-	}
-	if got := len(g.attempts()); got != 8 {
-		t.Errorf("got %d connections, want 8", got)
+	for _, c := range []struct {
+		code          ws.StatusCode
+		state         string
+		light, notice string
+	}{
+		{1013, "waiting", "Waiting", "The gateway is overloaded. What arrives meanwhile is caught up."},
+		{4429, "waiting", "Waiting", "This user has too many connections."},
+		{4401, "waiting", "Waiting", "You are signed out: the gateway does not accept who you are."},
+		{4403, "idle", "Refused", "The gateway refuses this user"},
+		{1009, "idle", "Disconnected", "The connection ended: closed with 1009 because."},
+	} {
+		openAs(t, g, tab, "alice")
+		g.close("alice", c.code, "because")
+		waitText(t, tab, "notice-text", c.notice)
+		waitText(t, tab, "state-text", c.light)
+		waitText(t, tab, "why", fmt.Sprintf("closed with %d because", c.code))
+		waitState(t, tab, c.state)
+		click(t, tab, "#notice-action")
+		waitState(t, tab, "open")
+		browser.Wait(t, tab, `document.getElementById('notice').hidden`)
 	}
 }
 
@@ -208,21 +213,15 @@ func draining(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
 	openAs(t, g, tab, "alice")
 	g.say("alice", `{"type":"draining","retryAfterMs":1500}`)
-	waitText(t, tab, "live", "This server leaves")
+	waitText(t, tab, "notice-text", "This server is leaving. The page comes back in 2 s")
 	left := time.Now()
 	g.close("alice", 1012, "draining")
+	waitText(t, tab, "notice-text", "another one takes over")
 	eventually(t, func() bool { return len(g.attempts()) == 2 })
 	if got := g.attempts()[1].at.Sub(left); got < 1400*time.Millisecond || got > 4*time.Second {
 		t.Errorf("came back after %v, want about 1.5 s", got)
 	}
-}
-
-func silence(t *testing.T, tab context.Context) {
-	g := newFakeGateway(t)
-	g.heartbeat = 100 // and none comes
-	openAs(t, g, tab, "alice")
-	waitText(t, tab, "why", "no heartbeat")
-	eventually(t, func() bool { return len(g.attempts()) == 2 })
+	browser.Wait(t, tab, `document.getElementById('notice').hidden`)
 }
 
 func heartbeat(t *testing.T, tab context.Context) {
@@ -234,58 +233,42 @@ func heartbeat(t *testing.T, tab context.Context) {
 	waitText(t, tab, "heartbeat", "0 s ago")
 	waitText(t, tab, "heartbeat", "1 s ago")
 	g.say("alice", `{"type":"notification","id":"typing","kind":"typing","time":"2020-01-01T00:00:00Z"}`) // ephemeral: no cursor
-	waitText(t, tab, "count", "1")
+	waitText(t, tab, "list", "ephemeral")
 	if got, want := text(t, tab, "cursor"), "0.e.41"; got != want {
 		t.Errorf("got cursor %q after an ephemeral notification, want %q", got, want)
 	}
 }
 
-func dataIsText(t *testing.T, tab context.Context) {
-	g := newFakeGateway(t)
-	openAs(t, g, tab, "%3Cb%3Ealice")
-	const evil = `"<img src=x onerror=alert(1)>"`
-	g.say("<b>alice", `{"type":"notification","cursor":"0.e.1","id":`+evil+`,"kind":`+evil+`,"time":`+evil+`,"data":{"a":`+evil+`}}`)
-	waitText(t, tab, "count", "1")
-	if got := browser.Eval[int](t, tab, `document.querySelectorAll('#list img, #user b').length`); got != 0 {
-		t.Errorf("got %d elements made from data, want none", got)
-	}
-	waitText(t, tab, "list", "<img src=x onerror=alert(1)>")
-	waitText(t, tab, "user", "<b>alice")
-}
-
-func refused(t *testing.T, tab context.Context) {
+func wire(t *testing.T, tab context.Context) {
 	g := newFakeGateway(t)
 	openAs(t, g, tab, "alice")
-	browser.Do(t, tab, chromedp.SetValue(chromedp.ID("subject"), "orders.1"))
-	click(t, tab, `[data-users="bob"]`)
-	waitText(t, tab, "sent", `The subject "orders.1" must begin with events.`)
-	browser.Do(t, tab, chromedp.SetValue(chromedp.ID("body"), "{"))
-	click(t, tab, `[data-users="bob"]`)
-	waitText(t, tab, "sent", "The body is not JSON")
-	if got := g.published(); len(got) != 0 {
-		t.Errorf("got published %v, want nothing", got)
+	g.event(`{"userId":"alice"}`)
+	g.say("alice", `{"cursor":"0.e.41"}`)
+	waitTexts(t, tab, "#wire .type", "heartbeat", "notification", "open", "welcome", "dial")
+	waitText(t, tab, "frames", "3")
+	rows := texts(t, tab, "#wire code")
+	if rows[0] != `{"cursor":"0.e.41"}` || !strings.Contains(rows[1], `"data":{"userId":"alice"}`) || rows[4] != "GET /ws?user=alice, WebSocket tidings.v1" {
+		t.Errorf("got %q", rows)
 	}
-}
-
-func commandLines(t *testing.T, tab context.Context) {
-	g := newFakeGateway(t)
-	openAs(t, g, tab, "alice")
-	if got, want := text(t, tab, "nats"), `nats pub events.orders.1042.shipped '{"userId":"alice","orderId":1042,"status":"shipped"}'`; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	click(t, tab, "#wire-pause")
+	g.event(`{"userId":"alice"}`)
+	waitText(t, tab, "badge", "2")
+	if got := texts(t, tab, "#wire code"); len(got) != 5 {
+		t.Errorf("got %q while paused", got)
 	}
-	browser.Eval[any](t, tab, `document.getElementById('body').value = '{ "userId": "o\'neil" }'`)
-	browser.Do(t, tab, chromedp.SendKeys(chromedp.ID("body"), " "))
-	waitText(t, tab, "tidings", `go run . publish events.orders.1042.shipped '{"userId":"o'\''neil"}'`)
-}
-
-func backoff(t *testing.T, tab context.Context) {
-	g := newFakeGateway(t)
-	openAs(t, g, tab, "alice")
-	got := browser.Eval[[]float64](t, tab, `import('/demo/connection.js').then(({ backoff }) =>
-		[backoff(0, () => 1), backoff(3, () => 1), backoff(3, () => 0.5), backoff(3, () => 0), backoff(99, () => 1)])`)
-	if want := []float64{500, 4000, 2000, 0, 30000}; !reflect.DeepEqual(got, want) {
-		t.Errorf("got delays %v ms, want %v", got, want)
+	click(t, tab, "#wire-pause")
+	click(t, tab, "#wire-clear")
+	g.event(`{"userId":"alice","long":"` + strings.Repeat("x", 5000) + `"}`)
+	waitTexts(t, tab, "#wire .type", "notification")
+	if got := texts(t, tab, "#wire code")[0]; len(got) > 700 || !strings.Contains(got, "characters)") {
+		t.Errorf("got a row of %d bytes, want it cut", len(got))
 	}
+	for range 100 {
+		g.event(`{"userId":"alice"}`)
+	}
+	browser.Wait(t, tab, `document.querySelectorAll('#wire li').length === 60`)
+	click(t, tab, "#drop")
+	browser.Wait(t, tab, `document.querySelector('#wire li').textContent.includes('closed by the page')`)
 }
 
 func plain(t *testing.T, tab context.Context) {
@@ -299,20 +282,6 @@ func plain(t *testing.T, tab context.Context) {
 	waitText(t, tab, "count", "1")
 	g.close("alice", 4408, "no heartbeat")
 	waitText(t, tab, "state-text", "closed with 4408 no heartbeat")
-}
-
-func narrow(t *testing.T, tab context.Context) {
-	g := newFakeGateway(t)
-	browser.Do(t, tab, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := chromedp.EmulateViewport(320, 640, chromedp.EmulateMobile)(ctx, target)
-		return err
-	}))
-	openAs(t, g, tab, strings.Repeat("a-name-without-end", 7))
-	g.event(`{"userId":"` + strings.Repeat("a-name-without-end", 7) + `","long":"` + strings.Repeat("x", 500) + `"}`)
-	waitText(t, tab, "count", "1")
-	if got := browser.Eval[int](t, tab, `document.documentElement.scrollWidth`); got != 320 {
-		t.Errorf("got a page %d px wide on a screen of 320 px", got)
-	}
 }
 
 // eventually polls until the condition holds.
