@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +24,7 @@ func TestBrowser(t *testing.T) {
 		run  func(*testing.T, context.Context)
 	}{
 		{"two users and the form", formInBrowser},
+		{"everyone, with rules", everyoneInBrowser},
 		{"drop and come back", comeBackInBrowser},
 		{"kill -9 and restart", restartInBrowser},
 		{"the plain page", plainPageInBrowser},
@@ -65,36 +68,69 @@ func waitShown(t *testing.T, page context.Context, css string, want ...string) {
 	}
 }
 
+// formInBrowser sends every example, and each arrives where it says.
 func formInBrowser(t *testing.T, alice context.Context) {
 	d := programs.Start(t, "all", nil).Ready()
 	bob := browser.Tab(t, alice)
 	visit(t, alice, d, "alice")
 	visit(t, bob, d, "bob")
-	for _, to := range []string{"alice", "bob", "alice bob"} {
-		browser.Eval[any](t, alice, fmt.Sprintf(`document.getElementById('body').value = JSON.stringify({ to: %q })`, to))
-		click(t, alice, fmt.Sprintf("[data-users=%q]", to))
-		browser.Wait(t, alice, `document.getElementById('sent').dataset.good === 'true'`)
-		browser.Eval[any](t, alice, `document.getElementById('sent').dataset.good = ''`)
-	}
-	tell(t, house.Connect(t, d.NATS()), "last", "alice", "bob")
-	for page, want := range map[context.Context][]string{alice: {"alice", "alice bob"}, bob: {"bob", "alice bob"}} {
-		browser.Wait(t, page, `document.querySelector('#list .id')?.textContent === 'last'`)
-		var got []string
-		for _, data := range shown(t, page, "#list pre")[:len(want)] {
-			var sent struct{ To string }
-			if err := json.Unmarshal([]byte(data), &sent); err != nil {
-				t.Fatalf("the page shows %q: %v", data, err)
+	for _, c := range []struct {
+		example, kind, words string
+		bob                  bool
+	}{
+		{"One user", "orders.1042.shipped", "Your order 1042 is on its way.", false},
+		{"Several users", "tickets.77.commented", "Ada has commented on ticket 77.", true},
+		{"Header", "deploys.shop.done", "Shop 2.4 is live.", true},
+		{"CloudEvent", "order.paid", "Order 1042 is paid.", false},
+		{"CloudEvent, binary", "order.shipped", "Order 1043 is on its way.", true},
+	} {
+		for range 2 { // the second is an event of its own
+			send(t, alice, c.example)
+			browser.Wait(t, alice, `/^Stored by NATS after \d+ ms. Here after \d+ ms.$/.test(document.getElementById('sent').textContent)`)
+			for page, concerned := range map[context.Context]bool{alice: true, bob: c.bob} {
+				if concerned {
+					browser.Wait(t, page, fmt.Sprintf(`document.querySelector('#list .item .title')?.textContent === %q`, c.words))
+					browser.Wait(t, page, fmt.Sprintf(`document.querySelector('#list .item .kind').textContent === %q`, c.kind))
+				}
 			}
-			got = append(got, sent.To)
-		}
-		if n := len(shown(t, page, "#list .id")); !slices.Equal(got, want) || n != len(want)+1 {
-			t.Errorf("got %d arrivals, those of the form were sent to %q, want %q", n, got, want)
 		}
 	}
-	if got := shown(t, alice, "#list .kind"); got[0] != "orders.1042.shipped" {
-		t.Errorf("got kind %q, want orders.1042.shipped", got[0])
+	send(t, alice, "Everyone") // there are no rules, so it names nobody
+	browser.Wait(t, alice, `document.getElementById('sent').textContent.includes('does not name alice')`)
+	tell(t, house.Connect(t, d.NATS()), "last", "alice", "bob")
+	for page, want := range map[context.Context]int{alice: 11, bob: 7} {
+		browser.Wait(t, page, `document.querySelector('#list .id')?.textContent === 'last'`)
+		browser.Wait(t, page, fmt.Sprintf(`document.title.startsWith('(%d) ')`, want))
+		if n := len(shown(t, page, "#list .id")); n != want {
+			t.Errorf("got %d arrivals, want %d", n, want)
+		}
 	}
 	browser.Wait(t, alice, `/^0\.\w+\.\d+$/.test(document.getElementById('cursor').textContent)`)
+}
+
+// everyoneInBrowser: with the rule that the page speaks of, its last example reaches everybody.
+func everyoneInBrowser(t *testing.T, alice context.Context) {
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(rules, []byte("rules:\n  - name: announcement\n    subject: events.announcements.*\n    all: true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := programs.Start(t, "all", house.Settings{"RULES": rules}).Ready()
+	bob := browser.Tab(t, alice)
+	visit(t, alice, d, "alice")
+	visit(t, bob, d, "bob")
+	send(t, alice, "Everyone")
+	for _, page := range []context.Context{alice, bob} {
+		waitShown(t, page, "#list .title", "Maintenance tonight at 22:00.")
+	}
+	send(t, alice, "One user") // no rule is for it
+	browser.Wait(t, alice, `document.getElementById('sent').textContent.includes('the rules decide whom it concerns')`)
+}
+
+// send fills the form with an example, and sends it.
+func send(t *testing.T, page context.Context, example string) {
+	t.Helper()
+	browser.Eval[any](t, page, fmt.Sprintf(`[...document.querySelectorAll('#examples button')].find((b) => b.textContent === %q).click()`, example))
+	browser.Eval[any](t, page, `document.getElementById('submit').click()`)
 }
 
 func comeBackInBrowser(t *testing.T, page context.Context) {
@@ -143,13 +179,15 @@ func restartInBrowser(t *testing.T, page context.Context) {
 		tell(t, js, id, "alice")
 	}
 	d.Kill()
-	browser.Wait(t, page, `['waiting', 'connecting'].includes(document.getElementById('state').dataset.state)`)
+	waitState(t, page, "waiting")
+	browser.Wait(t, page, `/^Waiting \d+ s$/.test(document.getElementById('state-text').textContent)`)
+	browser.Wait(t, page, `document.getElementById('notice-text').textContent === 'The gateway does not answer. What arrives meanwhile is caught up.'`)
 	programs.Start(t, "after", settings).Ready()
 	for _, id := range ids("e", 21, 25) {
 		tell(t, js, id, "alice")
 	}
 	waitState(t, page, "open")
-	browser.Wait(t, page, `document.getElementById('resume').textContent === 'complete'`)
+	browser.Wait(t, page, `document.getElementById('resume').textContent === 'complete' && document.getElementById('notice').hidden`)
 	tell(t, js, "e-26", "alice")
 	waitShown(t, page, "#list .id", ids("e", 1, 26)...)
 	if !browser.Eval[bool](t, page, `window.stillHere === true`) {

@@ -22,7 +22,7 @@ export function showSend(client, me) {
     publish();
   };
   client.on('notification', (n) => {
-    if (!sent || !(sent.event.includes(JSON.stringify(n.id)) || JSON.stringify(n.data) === sent.data)) return;
+    if (!sent || !isOf(n, sent.event)) return;
     sent.arrived ??= performance.now();
     tell(sent);
   });
@@ -30,7 +30,7 @@ export function showSend(client, me) {
   async function publish() {
     const event = read();
     if (event.wrong) return outcome(event.wrong, false);
-    const mine = sent = { at: performance.now(), event: JSON.stringify(event), data: dataOf(event.body) };
+    const mine = sent = { at: performance.now(), event };
     $('submit').disabled = true;
     const wrong = await post(event);
     $('submit').disabled = false;
@@ -54,7 +54,7 @@ function tell({ at, stored, arrived }, missing = '') {
 
 function missing(client, me, { event }) {
   if (client.state !== 'open') return 'This tab is not connected; it catches up when it is.';
-  if (event.includes(me)) return 'It did not arrive here: with a rules file, the rules decide whom it concerns.';
+  if (JSON.stringify(event).includes(me)) return 'It did not arrive here: with a rules file, the rules decide whom it concerns.';
   return `It does not name ${me}, so nothing arrived here.`;
 }
 
@@ -66,10 +66,10 @@ function fill({ note, subject, body, headers = {} }, chip) {
   put('note', note);
   for (const other of $('examples').children) other.setAttribute('aria-pressed', other === chip);
   put('sent', '');
-  showCommands();
+  renew();
 }
 
-// renew gives the form's CloudEvent a new id, so that sending it again is another event.
+// renew gives the form's CloudEvent a new id, so that sending it again, or choosing it again, is another event.
 function renew() {
   for (const field of [$('headers'), $('body')]) field.value = field.value.replace(/\bdemo-\d{6,}\b/, fresh);
   showCommands();
@@ -96,8 +96,11 @@ async function post(event) {
   }
 }
 
-function dataOf(body) {
-  try { return JSON.stringify(JSON.parse(body)); } catch { return JSON.stringify(body); }
+// isOf tells that a notification came of an event: it has its id, where the event has one, or else its data.
+function isOf({ id, data }, { headers, body }) {
+  let value = body;
+  try { value = JSON.parse(body); } catch { /* not JSON: its data is the text */ }
+  return Object.values(headers).includes(id) || value?.id === id || JSON.stringify(data) === JSON.stringify(value);
 }
 
 function outcome(text, good) {
