@@ -49,6 +49,7 @@ export function showLight(client) {
     put('live', `Connection: ${change.state === 'waiting' ? 'waiting to try again' : words(change)}`);
     put('why', change.reason || '–');
     const n = notice(change, draining);
+    $('state').dataset.tone = n?.tone ?? '';
     $('notice').hidden = !n;
     if (!n) return;
     $('notice').dataset.tone = n.tone;
