@@ -72,7 +72,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
 		return req, refuse(http.StatusBadRequest, "The request is not the JSON that was expected: %v.", err)
 	}
 	if why := checkSubject(req.Subject); why != "" {
-		return req, refuse(http.StatusBadRequest, "The subject %q %s.", req.Subject, why)
+		return req, refuse(http.StatusBadRequest, "The subject %q %s.", req.Subject, strings.TrimSuffix(why, "."))
 	}
 	for name, value := range req.Headers {
 		if !headerName(name) || strings.ContainsAny(value, "\r\n") {
