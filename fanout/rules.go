@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"runtime"
+
 	"fmt"
 
 	"cel.dev/cel-go/common/types"
@@ -13,7 +15,14 @@ import (
 // its audience itself.
 type Rules struct {
 	list []*Rule
+	turn chan struct{} // one for each evaluation that is under way
 }
+
+// evaluations bounds how many go on at once, for each processor. They do nothing but compute: hundreds of costly ones at once would let everything else of
+// the process wait for its turn for seconds, heartbeats from and progress to NATS included, and events would be taken from it that it works on.
+const evaluations = 4
+
+func newRules() *Rules { return &Rules{turn: make(chan struct{}, evaluations*runtime.GOMAXPROCS(0))} }
 
 // Rule maps the events of one subject pattern to an Audience and a Notification.
 type Rule struct {
@@ -49,6 +58,8 @@ func (r *Rules) Evaluate(e *ingest.Event) ([]Notification, error) {
 		}
 		return []Notification{n}, nil
 	}
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
 	var out []Notification
 	for _, rule := range r.list {
 		if !rule.subject.matches(s.tokens) {

@@ -80,7 +80,7 @@ func (f *rulesFile) document(doc *yaml.Node) *Rules {
 		}
 		return nil
 	}
-	rules := &Rules{}
+	rules := newRules()
 	for _, n := range list.Content {
 		rules.list = append(rules.list, f.rule(n))
 	}

@@ -170,6 +170,7 @@ func (l *lanes) link(w *work) {
 func (l *lanes) unlink(w *work) {
 	delete(l.inHand, w.id())
 	l.src.metrics.inHand.Dec()
+	l.src.doneAt.Store(time.Now().UnixNano())
 	if w.prev != nil {
 		w.prev.next = w.next
 	} else {

@@ -32,6 +32,7 @@ type reader struct {
 	lanes    *lanes
 	log      *slog.Logger
 	heardAt  atomic.Int64 // Unix nanoseconds of the last sign of life of the consumer
+	full     atomic.Bool  // it has an event in its hand that there is no room for
 	pinned   atomic.Value // string: the pin we read under, for the farewell
 
 	// Owned by run.
@@ -105,7 +106,9 @@ func (r *reader) receive(ctx context.Context, m *nats.Msg) error {
 // accept hands d to the lanes, waiting for room. It keeps the pin meanwhile: somebody else would meet the same handler.
 func (r *reader) accept(ctx context.Context, d *delivery) error {
 	again := d.times != 1 || d.msg.Sequence <= r.redo
+	defer r.full.Store(false)
 	for !r.lanes.put(d, again) {
+		r.full.Store(true)
 		select {
 		case <-r.lanes.room:
 		case <-time.After(lookAgain):
@@ -130,7 +133,12 @@ func (r *reader) finish(work context.Context) {
 	}
 }
 
-// alive tells whether the consumer has given a sign of life lately.
+// alive tells whether the consumer has given a sign of life lately. Who has no room does not listen for one: slow, but alive, as long as something
+// is being finished.
 func (r *reader) alive() bool {
-	return time.Since(time.Unix(0, r.heardAt.Load())) < aliveFor
+	heard := r.heardAt.Load()
+	if r.full.Load() {
+		heard = max(heard, r.src.doneAt.Load())
+	}
+	return time.Since(time.Unix(0, heard)) < aliveFor
 }

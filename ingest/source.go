@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,6 +32,7 @@ type Source struct {
 	log     *slog.Logger
 	metrics *metrics
 	budget  *semaphore.Weighted // bytes in hand
+	doneAt  atomic.Int64        // Unix nanoseconds when something was finished last
 	watch   *watch
 	readers []*reader
 	grace   time.Duration
