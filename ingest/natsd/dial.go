@@ -40,30 +40,41 @@ func Dial(urls, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn,
 		nats.Timeout(2 * time.Second),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
-		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", nc.ConnectedUrlRedacted()) }),
-		nats.ReconnectErrHandler(changed(func(err error) { log.Warn("cannot connect to NATS, trying again", "error", err) })),
+		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", connected(nc)) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", connected(nc)) }),
+		nats.ReconnectErrHandler(changed(func(err error) { log.Warn("cannot connect to NATS, trying again", "error", InWords(err)) })),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
-				log.Warn("NATS connection lost, trying again", "error", err)
+				log.Warn("NATS connection lost, trying again", "error", InWords(err))
 			}
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
-			}
-			log.Warn("NATS reports an error", "subject", subject, "error", err)
-		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { reportError(log, sub, err) }),
 	}, opts...)
 	nc, err := nats.Connect(urls, all...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", shown, err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", shown, InWords(err))
 	}
 	if !nc.IsConnected() {
 		log.Warn("NATS is not reachable yet, trying again until it is", "url", shown)
 	}
 	return nc, nil
+}
+
+// connected is the server's URL without what is secret in it.
+func connected(nc *nats.Conn) string {
+	shown, err := Redact(nc.ConnectedUrl())
+	if err != nil { // it is gone again
+		return ""
+	}
+	return shown
+}
+
+func reportError(log *slog.Logger, sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	log.Warn("NATS reports an error", "subject", subject, "error", err)
 }
 
 // changed calls say with an error, but not with the same one at each of four attempts a second. The library calls it from one
@@ -78,7 +89,7 @@ func changed(say func(error)) nats.ConnErrHandler {
 	}
 }
 
-// Redact checks a comma list of NATS URLs and hides its passwords.
+// Redact checks a comma list of NATS URLs and hides its passwords and tokens.
 func Redact(urls string) (string, error) {
 	var shown []string
 	for one := range strings.SplitSeq(urls, ",") {
@@ -89,6 +100,9 @@ func Redact(urls string) (string, error) {
 		u, err := url.Parse(one)
 		if err != nil || u.Hostname() == "" {
 			return "", fmt.Errorf("a NATS URL in the list cannot be read: want nats://host:4222, several separated by commas")
+		}
+		if _, password := u.User.Password(); u.User != nil && !password {
+			u.User = url.User("xxxxx") // a token stands where the user's name would
 		}
 		shown = append(shown, u.Redacted())
 	}
