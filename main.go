@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"os/signal"
 	"slices"
@@ -27,11 +26,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"tidings/fanout"
 	"tidings/gateway"
+	"tidings/gateway/admin"
 	"tidings/gateway/control"
 	"tidings/gateway/demo"
 	"tidings/ingest"
@@ -87,6 +86,8 @@ func command(args []string) error {
 // The settings of the rooms, under names that can stand beside each other in one struct.
 type (
 	NATSConfig    = natsd.Config
+	NATSAccess    = natsd.Access
+	AdminConfig   = admin.Config
 	IngestConfig  = ingest.Config
 	FanoutConfig  = fanout.Config
 	GatewayConfig = gateway.Config
@@ -95,10 +96,11 @@ type (
 type config struct {
 	Roles       []string `envconfig:"ROLES" default:"fanout,gateway" desc:"what this process does: fanout, gateway, or both, separated by commas"`
 	NATSURL     string   `envconfig:"NATS_URL" desc:"NATS servers, separated by commas; empty: NATS runs within this process"`
-	AdminListen string   `envconfig:"ADMIN_LISTEN" default:"127.0.0.1:9090" desc:"address of /healthz, /readyz, /metrics and /debug/pprof"`
 	MemoryLimit int64    `envconfig:"MEMORY_LIMIT" default:"0" desc:"memory of the process and its sockets, in bytes: new browsers are turned away when it is used up; 0: the container's limit, -1: none"`
 	LogFormat   string   `envconfig:"LOG_FORMAT" default:"text" desc:"text or json"`
 	LogLevel    string   `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	AdminConfig
+	NATSAccess
 	NATSConfig
 	IngestConfig
 	FanoutConfig
@@ -121,7 +123,7 @@ func wants(typeName string) string {
 	switch typeName {
 	case "time.Duration":
 		return "a duration such as 25s, 10m or 24h"
-	case "bool":
+	case "bool", "*bool":
 		return "true or false"
 	case "int", "int64":
 		return "a whole number"
@@ -152,10 +154,19 @@ func (c *config) Validate() error {
 			errs = append(errs, errors.New("one role alone needs TIDINGS_NATS_URL: the other could not reach the NATS within this process"))
 		}
 	}
+	errs = append(errs, c.NATSAccess.Validate(c.NATSURL), c.AdminConfig.Validate())
 	return errors.Join(append(errs, c.IngestConfig.Validate(), c.FanoutConfig.Validate(), c.GatewayConfig.Validate())...)
 }
 
 func (c *config) has(role string) bool { return slices.Contains(c.Roles, role) }
+
+// speaksFor is whose permissions NATS applies to this process. One with both roles needs those of both.
+func (c *config) speaksFor() natsd.Role {
+	if c.has("fanout") {
+		return natsd.RoleFanout
+	}
+	return natsd.RoleGateway
+}
 
 func (c *config) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
@@ -184,6 +195,7 @@ type house struct {
 	nats  *natsd.Server // nil with a server outside
 
 	memory *memory.Budget // nil: no limit
+	denied *natsd.Denials // what NATS does not allow us
 
 	gateway *gateway.Gateway // nil without the role
 	source  atomic.Pointer[ingest.Source]
@@ -195,6 +207,7 @@ func run(ctx context.Context, cfg *config) error {
 	h := &house{cfg: cfg, log: cfg.logger(os.Stderr), reg: prometheus.NewRegistry()}
 	slog.SetDefault(h.log)
 	h.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	h.denied = natsd.NewDenials(h.log, h.reg)
 	if err := envconfig.CheckDisallowed("tidings", cfg); err != nil {
 		h.log.Warn("a variable is not known; `tidings config` lists them", "error", err)
 	}
@@ -335,7 +348,7 @@ func (h *house) connect(name string) (*nats.Conn, error) {
 	if h.nats != nil {
 		return h.nats.Connect(name)
 	}
-	return natsd.Dial(h.cfg.NATSURL, name, h.log)
+	return h.cfg.NATSAccess.Dial(h.cfg.NATSURL, name, h.cfg.speaksFor(), h.log, h.denied)
 }
 
 // publish is for the page of development mode.
@@ -373,27 +386,10 @@ Tidings is running, with NATS on %s and its data in %s.
 }
 
 // adminPages answers operators and Kubernetes. Ready asks: may browsers and events be sent here? Health asks: is it stuck?
-func (h *house) adminPages() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.alive()) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.ready()) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(h.reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
-}
-
-func answer(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, err)
-		return
-	}
-	fmt.Fprintln(w, "ok")
+func (h *house) adminPages() *admin.Pages {
+	return admin.New(h.cfg.AdminConfig, admin.Needs{
+		Alive: h.alive, Ready: h.ready, Metrics: h.reg, Development: h.gateway != nil && h.gateway.Development(),
+	})
 }
 
 func (h *house) alive() error {
@@ -404,7 +400,7 @@ func (h *house) alive() error {
 }
 
 func (h *house) ready() error {
-	var errs []error
+	errs := []error{h.denied.Ready()}
 	if h.nats != nil {
 		if err := h.nats.Ready(); err != nil {
 			errs = append(errs, fmt.Errorf("nats: %w", err))
@@ -445,7 +441,7 @@ func publish(ctx context.Context, cfg *config, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	nc, err := cfg.connectOnce("tidings publish")
+	nc, err := cfg.connectOnce("tidings publish", natsd.RolePublisher)
 	if err != nil {
 		return err
 	}
@@ -462,20 +458,12 @@ func publish(ctx context.Context, cfg *config, args []string) error {
 }
 
 // connectOnce is the connection of a command: to NATS outside, or within a process that runs on this machine.
-func (c *config) connectOnce(name string) (*nats.Conn, error) {
+func (c *config) connectOnce(name string, role natsd.Role) (*nats.Conn, error) {
 	url := c.NATSURL
 	if url == "" {
 		url = "nats://" + c.NATSListen
 	}
-	shown, err := natsd.Redact(url)
-	if err != nil {
-		return nil, err
-	}
-	nc, err := nats.Connect(url, nats.Name(name), nats.Timeout(3*time.Second))
-	if err != nil {
-		return nil, fmt.Errorf("cannot connect to NATS at %s (TIDINGS_NATS_URL): %w; is tidings running?", shown, err)
-	}
-	return nc, nil
+	return c.NATSAccess.DialOnce(url, name, role)
 }
 
 // operate is `tidings shed`, `tidings balance` and `tidings revoke`.
@@ -486,7 +474,7 @@ func operate(ctx context.Context, cfg *config, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	nc, err := cfg.connectOnce("tidings " + args[0])
+	nc, err := cfg.connectOnce("tidings "+args[0], natsd.RoleOperator)
 	if err != nil {
 		return err
 	}
