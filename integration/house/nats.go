@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +22,9 @@ type Node struct {
 
 	programs *Programs
 	config   string // path of the configuration file
+	base     string // what every configuration of it begins with, where Server made it
+	env      []string
+	opts     []nats.Option // of a client that it lets in
 }
 
 // Servers starts n nats-servers, a cluster if they are several, and waits until each takes connections.
@@ -58,14 +60,14 @@ func (p *Programs) Servers(t testing.TB, n int) []*Node {
 // Start runs the server, for the first time or again.
 func (n *Node) Start(t testing.TB) {
 	t.Helper()
-	n.Process = run(t, n.Name, exec.Command(n.programs.NATS, "-c", n.config), nil)
+	n.Process = run(t, n.Name, n.command(), nil)
 }
 
 // Ready waits until the server takes connections.
 func (n *Node) Ready(t testing.TB) {
 	t.Helper()
 	Eventually(t, Patience, n.Name+" takes connections", func() error {
-		nc, err := nats.Connect(n.URL, nats.Timeout(2*time.Second))
+		nc, err := nats.Connect(n.URL, append(n.opts, nats.Timeout(2*time.Second))...)
 		if err == nil {
 			nc.Close()
 		}
