@@ -6,11 +6,17 @@ import (
 	"net"
 	"runtime"
 	"time"
+
+	"tidings/gateway/tlsfront"
 )
+
+// TLSConfig is tlsfront's, under a name that can stand beside the others.
+type TLSConfig = tlsfront.Config
 
 // Config are the gateway's settings, read from the environment with the prefix TIDINGS_.
 type Config struct {
 	AuthConfig
+	TLSConfig
 
 	Listen              string        `envconfig:"LISTEN" default:"127.0.0.1:8080" desc:"address for browsers"`
 	Loops               int           `envconfig:"LOOPS" default:"0" desc:"I/O loops; 0: one per core"`
@@ -85,5 +91,5 @@ func (c *Config) Validate() error {
 	if need := c.DrainDelay + c.DrainWindow + drainRest; need > c.GracePeriod {
 		errs = append(errs, fmt.Errorf("TIDINGS_GRACE_PERIOD is %v, want at least %v: TIDINGS_DRAIN_DELAY (%v), TIDINGS_DRAIN_WINDOW (%v) and %v to close", c.GracePeriod, need, c.DrainDelay, c.DrainWindow, drainRest))
 	}
-	return errors.Join(append(errs, c.AuthConfig.Validate())...)
+	return errors.Join(append(errs, c.AuthConfig.Validate(), c.TLSConfig.Validate())...)
 }

@@ -9,8 +9,8 @@ import (
 	"tidings/gateway/control"
 )
 
-// listen answers operators on the control subjects until the connection ends.
-func (g *Gateway) listen(nc *nats.Conn) error {
+// heed answers operators on the control subjects until the connection ends.
+func (g *Gateway) heed(nc *nats.Conn) error {
 	for subject, answer := range map[string]func([]byte) any{
 		control.SubjectLoad: func([]byte) any { return g.load() },
 		control.SubjectShed: g.shed,

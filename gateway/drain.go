@@ -64,7 +64,8 @@ func (l *loop) leave(window time.Duration) {
 	}
 	l.depart(1, window, spread, func() {
 		l.stopping = true
-		if !l.paused {
+		l.gate.refuseTLS()
+		if !l.paused && l.listener >= 0 {
 			l.poller.Remove(l.listener)
 		}
 		l.each(func(s *Session) { s.drain(spread) }, (*greeting).close)

@@ -17,6 +17,7 @@ type greeting struct {
 	loop  *loop
 	fd    int
 	tag   netpoll.Tag
+	peer  net.Addr // whose it is, where the socket does not know
 	buf   []byte
 	due   uint32
 	leave bool // it was refused; what still comes is thrown away
@@ -25,14 +26,14 @@ type greeting struct {
 // maxRequest bounds a request's head: a token of 8 KiB in a cookie, and room for others.
 const maxRequest = 16 << 10
 
-func (l *loop) greet(fd int) {
+func (l *loop) greet(fd int, peer net.Addr) {
 	t, err := l.adopt(fd)
 	if err != nil {
 		l.gate.log.Error("cannot watch a connection", "error", err)
 		netpoll.Close(fd)
 		return
 	}
-	g := &greeting{loop: l, fd: fd, tag: t, due: l.sec + l.gate.handshakeSeconds}
+	g := &greeting{loop: l, fd: fd, tag: t, peer: peer, due: l.sec + l.gate.handshakeSeconds}
 	l.greets[t.Slot] = g
 	g.readable() // where accepting waits for the request, it is there
 	if l.greets[t.Slot] != g || g.leave {
@@ -122,7 +123,7 @@ func (g *greeting) handOn(b []byte) {
 		g.loop.gate.log.Warn("cannot serve a connection", "error", err)
 		return
 	}
-	if !g.loop.gate.pages.give(conn.(*net.TCPConn), bytes.Clone(b)) {
+	if !g.loop.gate.pages.give(&begunConn{conn.(socket), bytes.Clone(b), g.peer}) {
 		conn.Close()
 	}
 }

@@ -232,7 +232,7 @@ func (l *loop) accept() {
 			l.paused = l.poller.Remove(l.listener) == nil
 			return
 		}
-		l.greet(fd)
+		l.greet(fd, nil)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,11 +58,11 @@ func (p *pages) stop() {
 }
 
 // give hands a connection over with the bytes that were read of it. It is false when the pages are closed or too busy.
-func (p *pages) give(conn *net.TCPConn, read []byte) bool {
+func (p *pages) give(conn *begunConn) bool {
 	select {
 	case <-p.done:
 		return false
-	case p.conns <- &begunConn{conn, read}:
+	case p.conns <- conn:
 		return true
 	default:
 		return false
@@ -128,7 +129,7 @@ func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
 	begun := conn.(*begunConn)
 	rest, _ := rw.Reader.Peek(rw.Reader.Buffered()) // cannot fail: they are there
 	rest = append(bytes.Clone(rest), begun.read...)
-	fd, err := netpoll.Detach(begun.TCPConn)
+	fd, err := netpoll.Detach(begun.socket)
 	if err != nil {
 		p.gate.log.Warn("cannot take over a connection", "error", err)
 		return
@@ -148,8 +149,24 @@ func (p *pages) upgrade(w http.ResponseWriter, r *http.Request) {
 
 // begunConn is a connection of which something was read already.
 type begunConn struct {
-	*net.TCPConn // for its CloseWrite too: without it net/http resets the connection behind a refusal
-	read         []byte
+	socket
+	read []byte
+	peer net.Addr // whose it is, where the socket does not know
+}
+
+// socket is a connection of TCP, or of a Unix socket behind TLS. Without CloseWrite net/http would reset it behind a refusal.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+	File() (*os.File, error)
+}
+
+// RemoteAddr implements net.Conn.
+func (c *begunConn) RemoteAddr() net.Addr {
+	if c.peer != nil {
+		return c.peer
+	}
+	return c.socket.RemoteAddr()
 }
 
 func (c *begunConn) Read(b []byte) (int, error) {
@@ -158,5 +175,5 @@ func (c *begunConn) Read(b []byte) (int, error) {
 		c.read = c.read[n:]
 		return n, nil
 	}
-	return c.TCPConn.Read(b)
+	return c.socket.Read(b)
 }

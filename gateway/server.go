@@ -22,6 +22,7 @@ import (
 	"tidings/fanout/wire"
 	"tidings/gateway/frame"
 	"tidings/gateway/netpoll"
+	"tidings/gateway/tlsfront"
 )
 
 // Gateway serves browsers what the log has for them.
@@ -43,7 +44,8 @@ type Gateway struct {
 
 	heartSeconds, handshakeSeconds, authSeconds, slowSeconds, lifeSeconds uint32
 
-	listener int // -1 when it is closed
+	listener int             // -1 when it is closed, or front listens
+	front    *tlsfront.Front // nil without TLS
 	loops    []*loop
 	turning  atomic.Bool // loops is complete
 	replay   *replay
@@ -95,9 +97,9 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 	if g.auth, err = NewAuthenticator(ctx, cfg.AuthConfig, n.Log); err != nil {
 		return nil, err
 	}
-	if g.listener, g.address, err = netpoll.Listen(cfg.Listen); err != nil {
+	if err = g.listen(n); err != nil {
 		g.auth.Close()
-		return nil, fmt.Errorf("cannot listen on %s (TIDINGS_LISTEN): %w", cfg.Listen, err)
+		return nil, err
 	}
 	var id [8]byte
 	rand.Read(id[:])
@@ -164,7 +166,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		g.loops = append(g.loops, l)
 	}
-	if err := g.listen(feedConn); err != nil {
+	if err := g.heed(feedConn); err != nil {
 		g.closePollers()
 		return err
 	}
@@ -179,6 +181,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			}
 		})
 	}
+	endTLS := g.runTLS(stop)
 	rest.Go(func() { g.pages.run() })
 	rest.Go(func() { g.replay.Run(work) })
 	rest.Go(func() { g.revoked.Run(work, js) })
@@ -196,6 +199,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	kill()
 	loops.Wait()
 	g.pages.stop()
+	endTLS()
 	err = context.Cause(work)
 	stop(nil)
 	rest.Wait()
@@ -217,6 +221,7 @@ func (g *Gateway) closeListener() {
 		netpoll.Close(g.listener)
 	}
 	g.listener = -1
+	g.refuseTLS()
 }
 
 // follow finds out how many shards the log has, and follows them.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +56,29 @@ func Detach(c interface{ File() (*os.File, error) }) (fd int, err error) {
 		return -1, fmt.Errorf("detach socket: %w", err)
 	}
 	return fd, nil
+}
+
+// Pair makes two connected sockets, non-blocking. What is written to the outer one and not read waits in about so many bytes.
+func Pair(unsent int) (inner, outer int, err error) {
+	syscall.ForkLock.RLock() // no child of this process gets them
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, -1, fmt.Errorf("pair of sockets: %w", err)
+	}
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			Close(fds[0])
+			Close(fds[1])
+			return -1, -1, fmt.Errorf("pair of sockets: %w", err)
+		}
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, unsent) // a failure costs memory only
+	}
+	return fds[0], fds[1], nil
 }
 
 // Conn makes an ordinary net.Conn of the descriptor, which it takes over.
