@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,6 +38,7 @@ type house struct {
 	shards int
 	dial   func(name string) (*nats.Conn, error) // how gateways reach it; nil: within the process
 	full   atomic.Bool                           // gateways have no memory left
+	pages  http.Handler                          // of gateways, beside their own
 }
 
 func newHouse(t testing.TB, shards int) *house {
@@ -148,7 +150,7 @@ func (h *house) coldGate(settings func(*Config)) *gate {
 	if dial == nil {
 		dial = func(name string) (*nats.Conn, error) { return h.nats.Connect(name) }
 	}
-	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial, Full: h.full.Load})
+	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial, Pages: h.pages, Full: h.full.Load})
 	if err != nil {
 		cancel()
 		h.t.Fatal(err)
