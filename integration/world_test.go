@@ -48,7 +48,7 @@ const worldRules = `rules:
     data: '{"a": event.data.a, "n": event.data.n, "pad": event.data.pad}'
 `
 
-func rulesFile(t *testing.T, text string) string {
+func rulesFile(t testing.TB, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rules.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

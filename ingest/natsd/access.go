@@ -209,7 +209,7 @@ func (a Access) Dial(urls, name string, role Role, log *slog.Logger, denied *Den
 	if err != nil {
 		return nil, err
 	}
-	return Dial(urls, name, log, append(opts, denied.options(name, log)...)...)
+	return dial(urls, name, log, denied, opts)
 }
 
 // DialOnce is for a command that a person typed: it connects now, or says why not.

@@ -53,31 +53,12 @@ func NewDenials(log *slog.Logger, reg prometheus.Registerer) *Denials {
 	}
 }
 
-// options are what a connection tells d with.
-func (d *Denials) options(name string, log *slog.Logger) []nats.Option {
-	if d == nil {
-		return nil
-	}
-	log = log.With("connection", name)
-	return []nats.Option{
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			if !d.note(name, err) {
-				reportError(log, sub, err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			d.again(name)
-			log.Info("connected to NATS again", "server", connected(nc))
-		}),
-	}
-}
-
 // violation reads the server's text, which is all there is of it.
 var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription)[^"]*"([^"]+)"`)
 
 // note is false when err is not a denial.
 func (d *Denials) note(connection string, err error) bool {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
+	if d == nil || !errors.Is(err, nats.ErrPermissionViolation) {
 		return false
 	}
 	what := violation.FindStringSubmatch(err.Error())
@@ -101,6 +82,9 @@ func (d *Denials) note(connection string, err error) bool {
 
 // again: the connection was made anew, and its subscriptions with it.
 func (d *Denials) again(connection string) {
+	if d == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for one := range d.known {

@@ -24,36 +24,57 @@ const (
 // While disconnected nothing is buffered: a publish fails at once, and its owner tries again with the same id, instead of an
 // old copy going out minutes later.
 func Dial(urls, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	return dial(urls, name, log, nil, opts)
+}
+
+// dial is Dial. What is refused by permissions goes to denied, which may be nil.
+func dial(urls, name string, log *slog.Logger, denied *Denials, opts []nats.Option) (*nats.Conn, error) {
 	shown, err := Redact(urls)
 	if err != nil {
 		return nil, err
 	}
 	log = log.With("connection", name)
+	tries := &attempts{log: log}
 	all := append([]nats.Option{
 		nats.Name(name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // credentials are renewed under a running program
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		nats.CustomReconnectDelay(tries.pause),
 		nats.ReconnectBufSize(-1),
 		nats.Timeout(2 * time.Second),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
-		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS", "server", connected(nc)) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again", "server", connected(nc)) }),
-		nats.ReconnectErrHandler(changed(func(err error) { log.Warn("cannot connect to NATS, trying again", "error", InWords(err)) })),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			tries.succeeded()
+			log.Info("connected to NATS", "server", connected(nc))
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			tries.succeeded()
+			denied.again(name)
+			log.Info("connected to NATS again", "server", connected(nc))
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { tries.say(err) }),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
 				log.Warn("NATS connection lost, trying again", "error", InWords(err))
 			}
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { reportError(log, sub, err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			switch {
+			case denied.note(name, err):
+			case aboutUs(err):
+				tries.say(err)
+			default:
+				reportError(log, sub, err)
+			}
+		}),
 	}, opts...)
 	nc, err := nats.Connect(urls, all...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", shown, InWords(err))
 	}
+	tries.nc.Store(nc)
 	if !nc.IsConnected() {
 		log.Warn("NATS is not reachable yet, trying again until it is", "url", shown)
 	}
@@ -75,18 +96,6 @@ func reportError(log *slog.Logger, sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	log.Warn("NATS reports an error", "subject", subject, "error", err)
-}
-
-// changed calls say with an error, but not with the same one at each of four attempts a second. The library calls it from one
-// goroutine.
-func changed(say func(error)) nats.ConnErrHandler {
-	last := ""
-	return func(_ *nats.Conn, err error) {
-		if err != nil && err.Error() != last {
-			last = err.Error()
-			say(err)
-		}
-	}
 }
 
 // Redact checks a comma list of NATS URLs and hides its passwords and tokens.

@@ -30,7 +30,7 @@ func InWords(err error) error {
 	case errors.As(err, &host):
 		do = "the server's certificate is for other names than that in TIDINGS_NATS_URL"
 	case strings.Contains(err.Error(), "tls: certificate required"), strings.Contains(err.Error(), "tls: bad certificate"),
-		strings.Contains(err.Error(), "tls: unknown certificate authority"):
+		strings.Contains(err.Error(), "tls: unknown certificate authority"), strings.Contains(err.Error(), "closed by remote after TLS handshake"):
 		do = "the server does not accept our certificate, or wants one: see to TIDINGS_NATS_CERT and TIDINGS_NATS_KEY"
 	default:
 		return err

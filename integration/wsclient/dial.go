@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ type Options struct {
 	LocalAddr  string      // an IP address of this machine: one has about 28,000 ports to one server
 	ReadBuffer int         // bytes of SO_RCVBUF, set before connecting (the kernel doubles it); 0 leaves it to the kernel
 	Mute       bool        // never answer a ping
+	TLS        *tls.Config // for wss:// URLs
 }
 
 // Refused is the error of Dial when the server answers, but not with a WebSocket.
@@ -33,11 +35,12 @@ type Refused struct {
 
 func (e *Refused) Error() string { return fmt.Sprintf("refused with %d: %s", e.Status, e.Body) }
 
-// Dial opens a Tab at a ws:// URL. The caller ends it with Close, Hangup or Drop. The context bounds the handshake only.
+// Dial opens a Tab at a ws:// or wss:// URL. The caller ends it with Close, Hangup or Drop. The context bounds the handshake only.
 func Dial(ctx context.Context, url string, o Options) (*Tab, error) {
 	var refused *Refused
 	d := ws.Dialer{
 		Protocols: o.Protocols,
+		TLSConfig: o.TLS,
 		NetDial:   o.dialer().DialContext,
 		OnStatusError: func(status int, _ []byte, response io.Reader) {
 			refused = &Refused{status, readBody(response)}
