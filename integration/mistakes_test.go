@@ -46,6 +46,12 @@ func TestMistakes(t *testing.T) {
 		{"rules with a mistake", house.Settings{"RULES": badRules}, []string{badRules + ":4:", "users"}},
 		{"rules not there", house.Settings{"RULES": file + "x"}, []string{file + "x", "no such file"}},
 		{"development mode for others", house.Settings{"LISTEN": "0.0.0.0:0"}, []string{"0.0.0.0:0", "TIDINGS_AUTH_HMAC_SECRET"}},
+		{"credentials not there", house.Settings{"NATS_URL": "nats://127.0.0.1:1", "NATS_CREDS": file + "x"}, []string{"TIDINGS_NATS_CREDS", file + "x", "mounted"}},
+		{"credentials for the NATS within", house.Settings{"NATS_NKEY": file}, []string{"TIDINGS_NATS_URL"}},
+		{"half a certificate", house.Settings{"TLS_CERT": file}, []string{"TIDINGS_TLS_KEY", "belong together"}},
+		{"a certificate that is none", house.Settings{"TLS_CERT": file, "TLS_KEY": file}, []string{"TIDINGS_TLS_CERT", "are no pair"}},
+		{"profiles for everybody", house.Settings{"ADMIN_LISTEN": "0.0.0.0:0", "PPROF": "true"}, []string{"TIDINGS_PPROF", "TIDINGS_ADMIN_TOKEN"}},
+		{"pprof neither true nor false", house.Settings{"PPROF": "maybe"}, []string{"TIDINGS_PPROF", "maybe", "true or false"}},
 		{"short secret", house.Settings{"AUTH_HMAC_SECRET": "short"}, []string{"TIDINGS_AUTH_HMAC_SECRET", "32 or more"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

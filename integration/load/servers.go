@@ -149,7 +149,7 @@ func startSingle(ctx context.Context, b *builder) (s *server, err error) {
 // role is a process of the product, without settings that somebody has in the environment.
 func (s *server) role(ctx context.Context, b *builder, roles string, env ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, b.tidings)
-	cmd.Env = append(cleanEnv(), append(env, "TIDINGS_ROLES="+roles, "TIDINGS_LOG_FORMAT=json", "TIDINGS_ADMIN_LISTEN=127.0.0.1:0")...)
+	cmd.Env = append(cleanEnv(), append(env, "TIDINGS_ROLES="+roles, "TIDINGS_LOG_FORMAT=json", "TIDINGS_ADMIN_LISTEN=127.0.0.1:0", "TIDINGS_PPROF=true")...)
 	return cmd
 }
 
