@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"tidings/gateway/netpoll"
 	"tidings/integration/house"
@@ -281,6 +282,9 @@ func TestSlowClient(t *testing.T) {
 		t.Errorf("got %d bytes on their way, want at most %d", sent, limit)
 	}
 	t.Logf("%d KiB are held for a client that does not read", sent>>10)
+	if busy := processorTime(t, quiet); busy > quiet/2 {
+		t.Errorf("%v of processor time in %v, want a relay that waits", busy, quiet)
+	}
 	loop.Close() // what was sent is still the client's
 	got, err := io.ReadAll(client)
 	if err != nil || len(got) != sent {
@@ -292,6 +296,21 @@ func TestSlowClient(t *testing.T) {
 		}
 	}
 	s.await("connections", 0)
+}
+
+// processorTime is what this process takes while it waits for so long.
+func processorTime(t *testing.T, wait time.Duration) time.Duration {
+	t.Helper()
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	time.Sleep(wait)
+	return used() - before
 }
 
 // A loop that does not read holds up its own client, after a bounded number of bytes.
@@ -354,6 +373,26 @@ func TestHalfClose(t *testing.T) {
 		loop.Close()
 	})
 	s.await("connections", 0)
+}
+
+// The end is said by TLS too, so that a client can tell it from a connection that was cut. In TLS 1.2 the kind of a record can be seen.
+func TestCloseNotify(t *testing.T) {
+	s := newStand(t, nil)
+	tcp, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	client := tls.Client(tcp, &tls.Config{RootCAs: s.ca.Pool, ServerName: "localhost", MaxVersion: tls.VersionTLS12})
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	(<-s.delivered).Close()
+	tcp.SetDeadline(time.Now().Add(patience))
+	rest, err := io.ReadAll(tcp)
+	if alert := byte(21); err != nil || len(rest) < 5 || rest[0] != alert {
+		t.Errorf("got %x and %v behind the handshake, want an alert", rest, err)
+	}
 }
 
 // An end without a word is one for the other side too, at once.
