@@ -75,7 +75,7 @@ func (c *certificate) look() (changed bool, err error) {
 			break
 		}
 	}
-	changed = !bytes.Equal(files[0], c.seen[0]) || !bytes.Equal(files[1], c.seen[1])
+	changed = c.now.Load() == nil || !bytes.Equal(files[0], c.seen[0]) || !bytes.Equal(files[1], c.seen[1])
 	c.seen = files
 	if err != nil || !changed {
 		return changed, err

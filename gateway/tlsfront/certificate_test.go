@@ -157,6 +157,7 @@ func TestMistakesAtTheStart(t *testing.T) {
 		{"no pair", other, key, "are no pair"},
 		{"no PEM", key, key, "are no pair"},
 		{"expired", old, oldKey, "ended on"},
+		{"empty", os.DevNull, os.DevNull, "are no pair"},
 	} {
 		f, err := New(Config{TLSCert: c.cert, TLSKey: c.key, TLSHandshakes: 1}, "127.0.0.1:0", Needs{Registry: prometheus.NewRegistry()})
 		if err == nil {
