@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidings/fanout/wire"
+	"tidings/gateway/ask"
 )
 
 // feed follows one shard's log and keeps the shard's tail. It requires every Record to be the one after the last; where that
@@ -29,6 +30,7 @@ type feed struct {
 	metrics *metrics
 	warm    int // Records read at the start
 	shards  int // of the whole log
+	pod     string
 
 	// Owned by Run.
 	began bool
@@ -182,6 +184,7 @@ func (f *feed) consume(ctx context.Context, stream jetstream.Stream, end uint64)
 		InactiveThreshold: 30 * time.Second,
 		MemoryStorage:     true,
 		Replicas:          1,
+		Metadata:          map[string]string{ask.MetaPod: f.pod},
 	})
 	if err != nil {
 		return "consumer", err

@@ -38,6 +38,7 @@ type house struct {
 	shards int
 	dial   func(name string) (*nats.Conn, error) // how gateways reach it; nil: within the process
 	full   atomic.Bool                           // gateways have no memory left
+	pods   atomic.Int64                          // so many were started
 	pages  http.Handler                          // of gateways, beside their own
 }
 
@@ -150,7 +151,7 @@ func (h *house) coldGate(settings func(*Config)) *gate {
 	if dial == nil {
 		dial = func(name string) (*nats.Conn, error) { return h.nats.Connect(name) }
 	}
-	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial, Pages: h.pages, Full: h.full.Load})
+	inner, err := New(ctx, cfg, Needs{Log: log, Registry: reg, Connect: dial, Pages: h.pages, Full: h.full.Load, Pod: fmt.Sprint("pod-", h.pods.Add(1))})
 	if err != nil {
 		cancel()
 		h.t.Fatal(err)

@@ -36,9 +36,6 @@ func (h *hub) add(s *Session, most int) bool {
 	return true
 }
 
-// first is the first in a list linked by next that has the user's sessions, and perhaps another's.
-func (h *hub) first(user string) *Session { return h.users[maphash.String(h.seed, user)] }
-
 func (h *hub) addGroups(s *Session) {
 	for _, g := range s.groups() {
 		members := h.groups[g]

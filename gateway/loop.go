@@ -41,6 +41,7 @@ type loop struct {
 	swept     int        // slots that a delivery to all has passed
 	clock     clock
 	tally     tally
+	diary     diary
 	stopping  bool
 	paused    bool // the listener is not watched: no descriptors left
 	open      int  // sockets
@@ -69,6 +70,7 @@ func newLoop(index int, g *Gateway, listener int) (*loop, error) {
 	l := &loop{
 		index: index, gate: g, poller: p, listener: listener,
 		greets: map[int32]*greeting{}, head: newHeadReader(), read: make([]byte, 64<<10), events: make([]netpoll.Event, 0, 256),
+		diary: newDiary(),
 	}
 	l.sec = g.seconds()
 	l.wheel.now = l.sec

@@ -84,6 +84,7 @@ func (s *Session) write(b []byte, frames func(int) []queued) {
 // wrote is told what the socket took of so many bytes.
 func (s *Session) wrote(n int, err error, of int, frames func(int) []queued) {
 	if err != nil && !errors.Is(err, netpoll.ErrAgain) {
+		s.pos = before(frames(n), s.pos) // for whoever asks how far it came
 		s.destroy(causeGone)
 		return
 	}

@@ -178,14 +178,3 @@ func (g *Gateway) sessionsOf(user string) []*Session {
 	}
 	return (*shards)[wire.Shard(user, len(*shards))].sessionsOf(user)
 }
-
-func (sh *shard) sessionsOf(user string) (list []*Session) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for s := sh.hub.first(user); s != nil; s = s.next {
-		if s.user == user {
-			list = append(list, s)
-		}
-	}
-	return list
-}

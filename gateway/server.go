@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -9,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tidings/fanout/wire"
+	"tidings/gateway/ask"
 	"tidings/gateway/frame"
 	"tidings/gateway/netpoll"
 	"tidings/gateway/tlsfront"
@@ -39,6 +40,7 @@ type Gateway struct {
 	connect   func(name string) (*nats.Conn, error)
 	began     time.Time
 	address   net.Addr
+	pod       string // this process's name among all
 	alone     bool
 	admission *admission
 
@@ -69,6 +71,7 @@ type Needs struct {
 	Connect  func(name string) (*nats.Conn, error) // to NATS; each call a connection of its own
 	Pages    http.Handler                          // what is served beside WebSockets in development mode; nil: nothing
 	Full     func() bool                           // the memory is used up, so that nobody else can be taken; nil: never
+	Pod      string                                // its name among all; empty: ask.PodName
 	Alone    bool                                  // no other gateway can take the sessions of this one
 }
 
@@ -78,7 +81,7 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 		n.Registry = prometheus.NewRegistry()
 	}
 	g := &Gateway{
-		cfg: cfg, log: n.Log, metrics: newMetrics(n.Registry), connect: n.Connect, began: time.Now(), alone: n.Alone,
+		cfg: cfg, log: n.Log, metrics: newMetrics(n.Registry), connect: n.Connect, began: time.Now(), pod: cmp.Or(n.Pod, ask.PodName()), alone: n.Alone,
 		readers:      frame.NewReaders(frame.Limits{MaxSize: cfg.MaxMessageBytes, RefuseBinary: true}),
 		heartSeconds: seconds(cfg.Heartbeat), handshakeSeconds: seconds(cfg.HandshakeTimeout),
 		authSeconds: seconds(cfg.AuthTimeout), slowSeconds: seconds(cfg.SlowTimeout), lifeSeconds: seconds(cfg.MaxLifetime),
@@ -185,6 +188,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	rest.Go(func() { g.pages.run() })
 	rest.Go(func() { g.replay.Run(work) })
 	rest.Go(func() { g.revoked.Run(work, js) })
+	rest.Go(func() { g.answerAsks(work, feedConn) })
 	rest.Go(func() {
 		if err := g.follow(work, js); err != nil {
 			stop(err)
@@ -234,7 +238,7 @@ func (g *Gateway) follow(ctx context.Context, js jetstream.JetStream) error {
 	for i := range n {
 		shards[i] = newShard(i, g.cfg.TailBytes, g.loops)
 		feeds[i] = &feed{
-			shard: shards[i], js: js, metrics: g.metrics, warm: g.cfg.TailRecords, shards: n,
+			shard: shards[i], js: js, metrics: g.metrics, warm: g.cfg.TailRecords, shards: n, pod: g.pod,
 			log: g.log.With("shard", i),
 		}
 	}
@@ -357,15 +361,8 @@ func (g *Gateway) Ready() error {
 	return g.revoked.ready()
 }
 
-// Name is how operators address this gateway: one of several on a host has its own port.
-func (g *Gateway) Name() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	_, port, _ := net.SplitHostPort(g.address.String())
-	return net.JoinHostPort(host, port)
-}
+// Name is how operators address this gateway.
+func (g *Gateway) Name() string { return g.pod }
 
 // Alive tells that the process is stuck and should be ended; nil if it is not. NATS has no part in it.
 func (g *Gateway) Alive() error {

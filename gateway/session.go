@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tidings/fanout/wire"
+	"tidings/gateway/ask"
 	"tidings/gateway/frame"
 	"tidings/gateway/netpoll"
 )
@@ -156,6 +157,7 @@ func (s *Session) begin(who Identity) {
 	rarely.cursor = ""
 	s.setRare(rarely)
 	s.life, s.pos, s.state = p.life, p.pos, joining
+	s.remember(ask.Began, string(r), 0, p.pos)
 	g.metrics.resume(r)
 	s.together(func() {
 		if s.dialect == plain {
@@ -199,8 +201,7 @@ func (s *Session) step() {
 		if p.life != s.life {
 			why = resetLog
 		}
-		s.loop.gate.metrics.resets.WithLabelValues(why).Inc()
-		s.moveTo(p.life, p.pos)
+		s.moveTo(p.life, p.pos, why)
 		return
 	case nextScan:
 		s.state = scanning
@@ -295,9 +296,8 @@ func (s *Session) giveUp(why string) {
 	if s.state == closed || s.state == closing {
 		return
 	}
-	s.loop.gate.metrics.resets.WithLabelValues(why).Inc()
 	life, pos := s.shard.current(s)
-	s.moveTo(life, pos)
+	s.moveTo(life, pos, why)
 }
 
 // lose is for a session whose shard has lost its positions, unless it came after that.
@@ -305,17 +305,22 @@ func (s *Session) lose(life uint32) {
 	if s.life >= life || s.state < joining || s.state > live {
 		return
 	}
-	s.loop.gate.metrics.resets.WithLabelValues(resetLog).Inc()
 	life, pos := s.shard.current(s)
-	s.moveTo(life, pos)
+	s.moveTo(life, pos, resetLog)
 }
 
 // moveTo tells the browser that its position is lost, and goes on live from pos.
-func (s *Session) moveTo(life uint32, pos uint64) {
+func (s *Session) moveTo(life uint32, pos uint64, why string) {
+	s.loop.gate.metrics.resets.WithLabelValues(why).Inc()
+	var from uint64 // means nothing in another life
+	if life == s.life {
+		from = s.given()
+	}
 	if s.out != nil {
 		s.drop()
 	}
 	s.life, s.pos, s.state = life, pos, live
+	s.remember(ask.Reset, why, from, pos)
 	s.setAhead(0)
 	if s.dialect != plain {
 		c := s.shard.cursor(pos)

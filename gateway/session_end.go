@@ -3,6 +3,7 @@ package gateway
 import (
 	"github.com/gobwas/ws"
 
+	"tidings/gateway/ask"
 	"tidings/gateway/frame"
 	"tidings/gateway/netpoll"
 )
@@ -15,6 +16,7 @@ func (s *Session) close(code CloseCode, reason string) {
 	}
 	s.leaveShard()
 	s.loop.gate.metrics.closes.WithLabelValues(code.Name()).Inc()
+	s.remember(ask.Closed, code.Name(), 0, s.given())
 	s.state = closing
 	s.verifying = false
 	s.due = s.loop.sec + closeSeconds
@@ -55,6 +57,7 @@ func (s *Session) destroy(cause string) {
 	if s.state != closing {
 		s.leaveShard()
 		s.loop.gate.metrics.closes.WithLabelValues(cause).Inc()
+		s.remember(ask.Closed, cause, 0, s.given())
 	}
 	s.state = closed
 	s.loop.gate.metrics.sessions[s.dialect].Dec()

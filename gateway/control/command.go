@@ -33,7 +33,7 @@ func Command(args []string) (Do, error) {
 	return nil, fmt.Errorf("unknown command %q", args[0])
 }
 
-const shedUsage = "shed needs a gateway, or all, and a share or a number of its sessions: tidings shed gateway-0:8080 20% [--over 30s]"
+const shedUsage = "shed needs a gateway, or all, and a share or a number of its sessions: tidings shed tidings-gateway-7d9f/1 20% [--over 30s]"
 
 func shedCommand(args []string) (Do, error) {
 	flags, over := overFlag("shed")
