@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
@@ -33,6 +34,7 @@ import (
 	"tidings/gateway/admin"
 	"tidings/gateway/control"
 	"tidings/gateway/demo"
+	"tidings/gateway/inquiry"
 	"tidings/ingest"
 	"tidings/ingest/memory"
 	"tidings/ingest/natsd"
@@ -53,7 +55,7 @@ const usage = `usage:
   tidings balance [--least-connections]         let gateways give away what they have more than others
   tidings revoke USER                           close the user's sessions, and refuse the tokens issued so far
   tidings config                                print every setting with its default and meaning
-`
+` + inquiry.Usage
 
 func command(args []string) error {
 	var cfg config
@@ -79,6 +81,8 @@ func command(args []string) error {
 		return token(&cfg, args[1:])
 	case args[0] == "shed", args[0] == "balance", args[0] == "revoke":
 		return operate(ctx, &cfg, args)
+	case args[0] == "trace", args[0] == "who":
+		return inquiry.Command(ctx, args, inquiry.Environment{Connect: cfg.asOperator, Rules: cfg.Rules, Out: os.Stdout})
 	}
 	return fmt.Errorf("unknown command %q\n%s", args[0], strings.TrimSuffix(usage, "\n"))
 }
@@ -306,6 +310,11 @@ func (h *house) fanout(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 		return err
 	}
 	h.source.Store(source)
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	asked.Go(func() { inquiry.AnswerRules(ctx, js, rules, publisher.Shards(), h.log) })
 	return source.Run(ctx, fan.Handle)
 }
 
@@ -464,6 +473,11 @@ func (c *config) connectOnce(name string, role natsd.Role) (*nats.Conn, error) {
 		url = "nats://" + c.NATSListen
 	}
 	return c.NATSAccess.DialOnce(url, name, role)
+}
+
+// asOperator is connectOnce for who asks.
+func (c *config) asOperator(_ context.Context, name string) (*nats.Conn, error) {
+	return c.connectOnce(name, natsd.RoleOperator)
 }
 
 // operate is `tidings shed`, `tidings balance` and `tidings revoke`.
