@@ -97,7 +97,7 @@ func (t *Trace) tellHandling() {
 	case h.State == inHand:
 		t.add(step(unknown, "It was given to a fanout, and consumer %s does not know yet that it is finished with everything up to it.", h.Consumer).with(h.details()...))
 	case h.State == waiting:
-		t.add(step(no, "No fanout has it yet: %s wait at consumer %s.", many(int(h.Ahead), "event", "events"), h.Consumer).with(h.details()...))
+		t.add(step(no, "No fanout has it yet: consumer %s has %s waiting.", h.Consumer, many(int(h.Ahead), "event", "events")).with(h.details()...))
 	default:
 		t.add(step(unknown, "Whether a fanout has handled it is not known: %s.", h.Error))
 	}
