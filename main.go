@@ -32,9 +32,11 @@ import (
 	"tidings/fanout"
 	"tidings/gateway"
 	"tidings/gateway/admin"
+	"tidings/gateway/ask"
 	"tidings/gateway/control"
 	"tidings/gateway/demo"
 	"tidings/gateway/inquiry"
+	"tidings/gateway/picture"
 	"tidings/ingest"
 	"tidings/ingest/memory"
 	"tidings/ingest/natsd"
@@ -203,7 +205,9 @@ type house struct {
 
 	gateway *gateway.Gateway // nil without the role
 	source  atomic.Pointer[ingest.Source]
-	pages   atomic.Pointer[jetstream.JetStream] // what the development page publishes with
+	pages   atomic.Pointer[jetstream.JetStream] // what the pages publish and search with
+	history *picture.History
+	picture http.Handler // the page /tidings
 }
 
 // run is the whole of a process's life. Everything that can be wrong with the settings is found before anything runs.
@@ -229,8 +233,10 @@ func run(ctx context.Context, cfg *config) error {
 		return fmt.Errorf("cannot listen on %s (TIDINGS_ADMIN_LISTEN): %w", cfg.AdminListen, err)
 	}
 	defer h.admin.Close()
+	h.history = picture.NewHistory(h.reg)
+	h.picture = picture.House{Pod: ask.PodName(), Roles: cfg.Roles, Started: time.Now(), History: h.history, Search: h.search, Ready: h.ready}.Handler()
 	if cfg.has("gateway") {
-		needs := gateway.Needs{Log: h.log, Registry: h.reg, Connect: h.connect, Pages: demo.Handler(h.publish), Full: h.memory.Full, Alone: cfg.NATSURL == ""}
+		needs := gateway.Needs{Log: h.log, Registry: h.reg, Connect: h.connect, Pages: h.devPages(), Full: h.memory.Full, Alone: cfg.NATSURL == ""}
 		if h.gateway, err = gateway.New(ctx, cfg.GatewayConfig, needs); err != nil {
 			return err
 		}
@@ -277,6 +283,7 @@ func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
 		go h.memory.Run(browsers)
 	}
 	var roles errgroup.Group
+	roles.Go(func() error { h.history.Run(work); return nil })
 	if h.gateway != nil {
 		h.listening("browsers", h.gateway.Addr().String())
 		context.AfterFunc(work, h.gateway.Retire) // while events come to rest
@@ -373,6 +380,24 @@ func (h *house) publish(ctx context.Context, subject string, body []byte, header
 	return ingest.Publish(ctx, *js, subject, body, header)
 }
 
+// search is for the page /tidings; nil while NATS is not there yet.
+func (h *house) search() *inquiry.Search {
+	js := h.pages.Load()
+	if js == nil {
+		return nil
+	}
+	return &inquiry.Search{JS: *js, Limit: inquiry.DefaultLimit, Patience: inquiry.PagePatience}
+}
+
+// devPages are on the browsers' address in development mode only.
+func (h *house) devPages() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", demo.Handler(h.publish))
+	mux.Handle("/tidings", h.picture)
+	mux.Handle("/tidings/", h.picture)
+	return mux
+}
+
 func (h *house) listening(what, address string) {
 	h.log.Info("listening", "what", what, "address", address)
 }
@@ -396,9 +421,12 @@ Tidings is running, with NATS on %s and its data in %s.
 
 // adminPages answers operators and Kubernetes. Ready asks: may browsers and events be sent here? Health asks: is it stuck?
 func (h *house) adminPages() *admin.Pages {
-	return admin.New(h.cfg.AdminConfig, admin.Needs{
+	pages := admin.New(h.cfg.AdminConfig, admin.Needs{
 		Alive: h.alive, Ready: h.ready, Metrics: h.reg, Development: h.gateway != nil && h.gateway.Development(),
 	})
+	pages.Handle("/tidings", h.picture)
+	pages.Handle("/tidings/", h.picture)
+	return pages
 }
 
 func (h *house) alive() error {

@@ -28,6 +28,7 @@ type Search struct {
 const (
 	DefaultLimit    = 1_000_000
 	DefaultPatience = 15 * time.Second
+	PagePatience    = 6 * time.Second // of each stream; a page is not to hang
 )
 
 // budget is what is left of a search's bounds.

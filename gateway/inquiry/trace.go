@@ -64,7 +64,7 @@ func (s *Search) Trace(ctx context.Context, id, user string) (*Trace, error) {
 		}
 	}
 	t := &Trace{ID: id, User: user, At: time.Now().UTC()}
-	ctx, cancel := context.WithTimeout(ctx, s.Patience+2*askPatience)
+	ctx, cancel := context.WithTimeout(ctx, 3*s.Patience+2*askPatience)
 	defer cancel()
 	if err := s.collect(ctx, t); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ func (s *Search) Who(ctx context.Context, user string, latest int) (*User, error
 		return nil, fmt.Errorf("%w: %w", errQuestion, err)
 	}
 	u := &User{ID: user, At: time.Now().UTC()}
-	ctx, cancel := context.WithTimeout(ctx, s.Patience+2*askPatience)
+	ctx, cancel := context.WithTimeout(ctx, 3*s.Patience+2*askPatience)
 	defer cancel()
 	u.Pods = s.pods(ctx, user)
 	for i := range u.Pods.Answers {
