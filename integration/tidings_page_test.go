@@ -47,7 +47,7 @@ func TestTidingsPage(t *testing.T) {
 		browser.Wait(t, tab, path+` !== `+fmt.Sprintf("%q", before))
 		browser.Wait(t, tab, `document.querySelector('[data-figure=sessions] strong').textContent === '1'`)
 		browser.Wait(t, tab, `/ms|s$/.test(document.querySelector('[data-figure=p50] .range').textContent)`)
-		browser.Wait(t, tab, `/Deliveries, last five minutes\. notifications: now .*, between 0 \/s and /.test(document.querySelector('[data-figure=deliveries] svg').getAttribute('aria-label'))`)
+		browser.Wait(t, tab, `/Deliveries, the last minute\. notifications: now .*, between 0 \/s and /.test(document.querySelector('[data-figure=deliveries] svg').getAttribute('aria-label'))`)
 	})
 	t.Run("a reload keeps the history", func(t *testing.T) {
 		browser.Do(t, tab, chromedp.Reload())
@@ -141,7 +141,7 @@ func look(t *testing.T, tab context.Context, theme string, width int64) {
 	}
 	ctx, cancel := context.WithTimeout(tab, browser.Patience)
 	defer cancel()
-	shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(90))
+	shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		t.Fatal(err)
 	}

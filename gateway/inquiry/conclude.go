@@ -163,7 +163,7 @@ func (t *Trace) concludeFor(best fate, r *Record) {
 	case fateReset:
 		t.end(OutcomeReset, "%s did not get it: their position was lost, and the page was told to reload its state, which should show it.", u)
 	case fateLater:
-		t.end(OutcomeLater, "%s was not sent it: the page was opened behind it, without a cursor.", u)
+		t.end(OutcomeLater, "%s did not get it: the page was opened after it, without a cursor.", u)
 	case fateOutside:
 		t.end(OutcomeNotFor, "It is not for the sessions that %s has: see their groups.", u)
 	case fateOtherLog:

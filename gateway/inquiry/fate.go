@@ -99,7 +99,7 @@ func (s *sessionStory) of(r *Record) (fate, Step) {
 		return s.behind(r, pos)
 	}
 	if s.began == nil && (s.pod.Remembers.IsZero() || !r.Stored.After(s.pod.Remembers)) {
-		return fatePassed, s.step(unknown, fmt.Sprintf("is at position %d, behind the record; whether it was there when the record came is forgotten: this gateway remembers back to %s", pos, clock(s.pod.Remembers)))
+		return fatePassed, s.step(unknown, fmt.Sprintf("is at position %d, past the record; whether it was there when the record came is forgotten: this gateway remembers back to %s", pos, clock(s.pod.Remembers)))
 	}
 	return fateGiven, s.step(yes, fmt.Sprintf("was given it: its socket has taken everything up to position %d%s", pos, s.maybe(r)))
 }
@@ -111,7 +111,7 @@ func (s *sessionStory) beganBehind(b *ask.Moment) (fate, Step) {
 	case "reset":
 		return fateReset, s.step(no, fmt.Sprintf("came at %s with a cursor that could not be served, and was told to reload: this record was not sent to it", clock(b.At)))
 	}
-	return fateLater, s.step(no, fmt.Sprintf("began at %s without a cursor, at position %d, behind the record: what was before is not sent to a new page", clock(b.At), b.To))
+	return fateLater, s.step(no, fmt.Sprintf("began at %s without a cursor, at position %d, after the record: a new page is not sent what was before", clock(b.At), b.To))
 }
 
 func (s *sessionStory) behind(r *Record, pos uint64) (fate, Step) {

@@ -258,7 +258,7 @@ func readOf(walks []Walk) string {
 func (t *Trace) tellRecord(r *Record) Step {
 	s := step(yes, "The log has record %d of %s, stored %s, for %s.", r.Sequence, wire.Stream(r.Shard), clock(r.Stored), r.audience())
 	if t.Event != nil {
-		s = s.with(fmt.Sprintf("%v behind the event", r.Stored.Sub(t.Event.Stored).Round(100*time.Microsecond)))
+		s = s.with(fmt.Sprintf("%v after the event", r.Stored.Sub(t.Event.Stored).Round(100*time.Microsecond)))
 	}
 	s = s.with(prefixed("rule ", r.Rule), prefixed("kind ", r.Kind))
 	if r.Users > 0 {

@@ -107,7 +107,7 @@ func (s *sessionStory) here() Step {
 		st = st.with("began before " + clock(s.pod.Remembers) + ", where the memory of this gateway begins")
 	}
 	for _, m := range s.reset {
-		st = st.with(fmt.Sprintf("told to reload at %s (cause: %s), going on behind %d", clock(m.At), m.Word, m.To))
+		st = st.with(fmt.Sprintf("told to reload at %s (cause: %s), going on after position %d", clock(m.At), m.Word, m.To))
 	}
 	return st
 }

@@ -44,12 +44,13 @@ function take(f) {
 function draw(f) {
   const shown = cards.filter((c) => c.has(f.names));
   if ($("cards").children.length !== shown.length) $("cards").replaceChildren(...shown.map((c) => c.element));
+  // A young house has a narrow picture, not an empty one.
+  const seen = points.length ? f.now - points[0].at : 0;
+  const wide = [60_000, 120_000].find((ms) => seen <= ms) ?? span;
   for (const c of shown) {
-    c.show(points, f.now, span, f.names);
+    c.show(points, f.now, wide, f.names);
     if (c.reasons) c.showReasons(f.closes);
   }
-  const seen = points.length ? f.now - points[0].at : 0;
-  $("span").textContent = seen < span - 5000 ? `It has ${lasted(seen)} so far.` : "";
 }
 
 function light(state, text) {

@@ -1,6 +1,6 @@
 // The cards of the live picture: which figures stand together, and how they are said.
 
-import { bytes, count, make, millis, percent } from "./words.js";
+import { bytes, count, lasted, make, millis, percent } from "./words.js";
 import { Plot } from "./plot.js";
 
 const perSecond = (n) => count(n) + " /s";
@@ -15,7 +15,7 @@ export const CARDS = [
   { title: "Arrivals", lines: [["fresh", "new"], ["resumed", "resumed"], ["reset", "reset"]], say: perSecond, least: 2, hint: "Sessions begun, by what became of their cursor." },
   { title: "Closes", lines: [["closes", "closed"]], say: perSecond, least: 2, hint: "Sessions that ended; by reason, in five minutes:", reasons: true },
   { title: "Behind", lines: [["waiting", "events"], ["lag", "records"]], say: count, least: 10, hint: "Events that no fanout has yet, and records of the log that this gateway has not." },
-  { title: "Memory", lines: [["resident", "resident"], ["heap", "Go heap"]], say: bytes, least: 32 * 2 ** 20, hint: "Of this process, all of it and what Go has in use." },
+  { title: "Memory", lines: [["resident", "resident"], ["heap", "Go heap"]], say: bytes, least: 32 * 2 ** 20, unit: 2 ** 20, hint: "Of this process, all of it and what Go has in use." },
   { title: "Processor", lines: [["cpu", "of one core"], ["gc", "in pauses"]], say: percent, least: 0.1, hint: "Time at work, and stopped for the garbage collector." },
 ];
 
@@ -23,17 +23,16 @@ export class Card {
   constructor(kind) {
     this.kind = kind;
     this.names = kind.lines.map(([name]) => name);
-    this.plot = new Plot(this.names, kind.least);
+    this.plot = new Plot(this.names, kind.least, kind.unit);
     this.values = kind.lines.map(() => make("strong", {}, "–"));
-    this.top = make("span", { class: "top-of-scale", "aria-hidden": "true" });
-    this.when = make("span", { class: "when", "aria-hidden": "true" }, "5 min");
+    this.top = make("span");
     this.range = make("p", { class: "faint range" });
     this.reasons = kind.reasons ? make("ul", { class: "reasons" }) : undefined;
     this.element = make("article", { class: "card figure", "data-figure": this.names[0] },
       make("h3", {}, kind.title),
       make("dl", { class: "now" }, ...kind.lines.map(([, label], i) =>
         make("div", { class: `line-${i}`, "data-of": this.names[i] }, make("dt", {}, kind.lines.length > 1 ? make("span", { class: "key", "aria-hidden": "true" }) : "", label), make("dd", {}, this.values[i])))),
-      make("div", { class: "frame" }, this.plot.element, this.top, this.when),
+      make("div", { class: "frame" }, this.plot.element, make("div", { class: "scale", "aria-hidden": "true" }, this.top, make("span", {}, "0"))),
       this.range,
       make("p", { class: "faint hint" }, kind.hint),
       this.reasons);
@@ -63,8 +62,11 @@ export class Card {
   sum() {
     const ranges = this.kind.lines.map(([name, label]) => [label, name, extremes(this.points, name)]).filter(([, , r]) => r);
     const { say, title } = this.kind;
-    this.range.textContent = ranges.length ? `${say(ranges[0][2].least)} – ${say(ranges[0][2].most)} in this time` : "nothing in this time";
-    this.plot.element.setAttribute("aria-label", `${title}, last five minutes. ` + (ranges.length
+    const time = this.span < 120_000 ? "a minute" : this.span / 60_000 + " minutes";
+    if (this.pointed === undefined) {
+      this.range.textContent = ranges.length ? `${say(ranges[0][2].least)} – ${say(ranges[0][2].most)} in ${time}` : `nothing in ${time}`;
+    }
+    this.plot.element.setAttribute("aria-label", `${title}, the last ${time.replace("a ", "")}. ` + (ranges.length
       ? ranges.map(([label, name, r]) => `${label}: ${lastOf(this.points, name, say)}, between ${say(r.least)} and ${say(r.most)}`).join("; ")
       : "Nothing happened.") );
   }
@@ -85,15 +87,15 @@ export class Card {
     const at = this.now - (1 - part) * this.span;
     this.pointed = this.points.reduce((best, p) => (Math.abs(p.at - at) < Math.abs(best.at - at) ? p : best));
     this.plot.mark(1 - (this.now - this.pointed.at) / this.span);
-    this.when.textContent = `${Math.round((this.now - this.pointed.at) / 1000)} s ago`;
+    this.range.textContent = lasted(this.now - this.pointed.at) + " ago";
     this.say(this.pointed);
   }
 
   unpoint() {
     this.pointed = undefined;
     this.plot.mark();
-    this.when.textContent = "5 min";
     this.say(this.points?.at(-1));
+    this.sum();
   }
 }
 

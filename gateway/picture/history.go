@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// interval is how often the figures are read. A reading costs 0.5 ms.
+	// interval is how often the figures are read. A reading costs 1 ms, most of it for what the Go runtime and the system say of the process.
 	interval = time.Second
 	// kept is how many readings the page can show: five minutes.
 	kept = 300

@@ -12,20 +12,19 @@ function svg(name, attributes) {
 }
 
 // ceiling is the next round number at or above n, so that the scale does not move with every point.
-export function ceiling(n, least) {
-  const want = Math.max(n, least);
+export function ceiling(n, least, unit = 1) {
+  const want = Math.max(n, least) / unit;
   const power = 10 ** Math.floor(Math.log10(want));
   for (const step of [1, 1.5, 2, 3, 5, 7.5, 10]) {
-    if (step * power >= want * 0.999999) return step * power;
+    if (step * power >= want * 0.999999) return step * power * unit;
   }
-  return 10 * power;
+  return 10 * power * unit;
 }
 
 export class Plot {
-  // lines are the names of the figures; least is the smallest top of the scale.
-  constructor(lines, least) {
-    this.lines = lines;
-    this.least = least;
+  // lines are the names of the figures; least is the smallest top of the scale, which is a round number of units.
+  constructor(lines, least, unit) {
+    Object.assign(this, { lines, least, unit });
     this.element = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", class: "plot", focusable: "false" });
     for (const part of [0.5, 1]) {
       const y = HEIGHT - part * (HEIGHT - TOP);
@@ -44,7 +43,7 @@ export class Plot {
   draw(points, now, span) {
     let most = 0;
     for (const p of points) for (const name of this.lines) most = Math.max(most, p.values[name] ?? 0);
-    const top = ceiling(most, this.least);
+    const top = ceiling(most, this.least, this.unit);
     const x = (at) => (WIDTH * (1 - (now - at) / span)).toFixed(1);
     const y = (v) => (HEIGHT - (v / top) * (HEIGHT - TOP)).toFixed(1);
     this.lines.forEach((name, i) => {
