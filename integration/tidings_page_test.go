@@ -47,7 +47,7 @@ func TestTidingsPage(t *testing.T) {
 		browser.Wait(t, tab, path+` !== `+fmt.Sprintf("%q", before))
 		browser.Wait(t, tab, `document.querySelector('[data-figure=sessions] strong').textContent === '1'`)
 		browser.Wait(t, tab, `/ms|s$/.test(document.querySelector('[data-figure=p50] .range').textContent)`)
-		browser.Wait(t, tab, `/Deliveries, the last minute\. notifications: now .*, between 0 \/s and /.test(document.querySelector('[data-figure=deliveries] svg').getAttribute('aria-label'))`)
+		browser.Wait(t, tab, `/Deliveries, the last 1 min\. notifications: now .*, between 0 \/s and /.test(document.querySelector('[data-figure=deliveries] svg').getAttribute('aria-label'))`)
 	})
 	t.Run("a reload keeps the history", func(t *testing.T) {
 		browser.Do(t, tab, chromedp.Reload())

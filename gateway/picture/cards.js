@@ -10,13 +10,13 @@ export const CARDS = [
   { title: "Events in", lines: [["events", "handled"], ["dead", "to the DLQ"]], say: perSecond, least: 5, hint: "Events that a fanout of this process has finished with." },
   { title: "Records stored", lines: [["records", "records"]], say: perSecond, least: 5, hint: "Entries of the log that NATS has acknowledged." },
   { title: "Deliveries", lines: [["deliveries", "notifications"]], say: perSecond, least: 5, hint: "Notifications given to sockets, catch-up included." },
-  { title: "Latency", lines: [["p50", "half within"], ["p99", "99 % within"]], say: millis, least: 0.005, hint: "From the event's storage to the socket, over 5 s." },
+  { title: "Latency", lines: [["p50", "half"], ["p99", "99 %"]], say: millis, least: 0.005, range: 1, hint: "From the event's storage to the socket: so many within, over 5 s." },
   { title: "Sessions", lines: [["sessions", "open"]], say: count, least: 5, hint: "Browser connections of this process." },
-  { title: "Arrivals", lines: [["fresh", "new"], ["resumed", "resumed"], ["reset", "reset"]], say: perSecond, least: 2, hint: "Sessions begun, by what became of their cursor." },
+  { title: "Arrivals", lines: [["fresh", "new"], ["resumed", "back"], ["reset", "reset"]], say: perSecond, least: 2, hint: "Sessions begun, by what became of their cursor." },
   { title: "Closes", lines: [["closes", "closed"]], say: perSecond, least: 2, hint: "Sessions that ended; by reason, in five minutes:", reasons: true },
   { title: "Behind", lines: [["waiting", "events"], ["lag", "records"]], say: count, least: 10, hint: "Events that no fanout has yet, and records of the log that this gateway has not." },
-  { title: "Memory", lines: [["resident", "resident"], ["heap", "Go heap"]], say: bytes, least: 32 * 2 ** 20, unit: 2 ** 20, hint: "Of this process, all of it and what Go has in use." },
-  { title: "Processor", lines: [["cpu", "of one core"], ["gc", "in pauses"]], say: percent, least: 0.1, hint: "Time at work, and stopped for the garbage collector." },
+  { title: "Memory", lines: [["resident", "all"], ["heap", "Go heap"]], say: bytes, least: 32 * 2 ** 20, unit: 2 ** 20, hint: "Of this process, all of it and what Go has in use." },
+  { title: "Processor", lines: [["cpu", "of a core"], ["gc", "pauses"]], say: percent, least: 0.1, hint: "Time at work, and stopped for the garbage collector." },
 ];
 
 export class Card {
@@ -62,11 +62,12 @@ export class Card {
   sum() {
     const ranges = this.kind.lines.map(([name, label]) => [label, name, extremes(this.points, name)]).filter(([, , r]) => r);
     const { say, title } = this.kind;
-    const time = this.span < 120_000 ? "a minute" : this.span / 60_000 + " minutes";
+    const time = this.span / 60_000 + " min";
+    const shown = ranges.find(([, name]) => name === this.names[this.kind.range ?? 0])?.[2];
     if (this.pointed === undefined) {
-      this.range.textContent = ranges.length ? `${say(ranges[0][2].least)} – ${say(ranges[0][2].most)} in ${time}` : `nothing in ${time}`;
+      this.range.textContent = shown ? `${say(shown.least)} – ${say(shown.most)} in ${time}` : `nothing in ${time}`;
     }
-    this.plot.element.setAttribute("aria-label", `${title}, the last ${time.replace("a ", "")}. ` + (ranges.length
+    this.plot.element.setAttribute("aria-label", `${title}, the last ${time}. ` + (ranges.length
       ? ranges.map(([label, name, r]) => `${label}: ${lastOf(this.points, name, say)}, between ${say(r.least)} and ${say(r.most)}`).join("; ")
       : "Nothing happened.") );
   }

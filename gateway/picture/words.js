@@ -13,7 +13,7 @@ export function count(n) {
 // bytes is in binary units.
 export function bytes(n) {
   if (n >= 2 ** 30) return digits(n / 2 ** 30, 1) + " GiB";
-  if (n >= 2 ** 20) return digits(n / 2 ** 20, n < 100 * 2 ** 20 ? 1 : 0) + " MiB";
+  if (n >= 2 ** 20) return digits(n / 2 ** 20, n < 10 * 2 ** 20 ? 1 : 0) + " MiB";
   return digits(n / 2 ** 10, 0) + " KiB";
 }
 
