@@ -40,6 +40,7 @@ import (
 	"tidings/ingest"
 	"tidings/ingest/memory"
 	"tidings/ingest/natsd"
+	"tidings/ingest/tracing"
 )
 
 func main() {
@@ -200,8 +201,9 @@ type house struct {
 	admin net.Listener
 	nats  *natsd.Server // nil with a server outside
 
-	memory *memory.Budget // nil: no limit
-	denied *natsd.Denials // what NATS does not allow us
+	memory *memory.Budget   // nil: no limit
+	denied *natsd.Denials   // what NATS does not allow us
+	traces *tracing.Tracing // nil when they are off
 
 	gateway *gateway.Gateway // nil without the role
 	source  atomic.Pointer[ingest.Source]
@@ -235,8 +237,14 @@ func run(ctx context.Context, cfg *config) error {
 	defer h.admin.Close()
 	h.history = picture.NewHistory(h.reg)
 	h.picture = picture.House{Pod: ask.PodName(), Roles: cfg.Roles, Started: time.Now(), History: h.history, Search: h.search, Ready: h.ready}.Handler()
+	if h.traces, err = tracing.Start(ctx, h.log, h.reg, cfg.Roles); err != nil {
+		return err
+	}
+	defer h.traces.Close()
 	if cfg.has("gateway") {
-		needs := gateway.Needs{Log: h.log, Registry: h.reg, Connect: h.connect, Pages: h.devPages(), Full: h.memory.Full, Alone: cfg.NATSURL == ""}
+		needs := gateway.Needs{
+			Log: h.log, Registry: h.reg, Connect: h.connect, Pages: h.devPages(), Full: h.memory.Full, Alone: cfg.NATSURL == "", Traces: h.traces.Provider(),
+		}
 		if h.gateway, err = gateway.New(ctx, cfg.GatewayConfig, needs); err != nil {
 			return err
 		}
@@ -316,6 +324,7 @@ func (h *house) fanout(ctx context.Context, nc *nats.Conn, js jetstream.JetStrea
 	if err != nil {
 		return err
 	}
+	source.Trace(h.traces.Provider())
 	h.source.Store(source)
 	var asked sync.WaitGroup
 	defer asked.Wait()

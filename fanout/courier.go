@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"tidings/fanout/wire"
 )
 
 // courier publishes entries and takes their acknowledgements. jetstream.PublishMsgAsync does so too, with 23 allocations more: it keeps a
@@ -149,6 +151,10 @@ func (c *courier) publish(p parcel) error {
 	c.msg.Subject, c.msg.Data = p.Subject, p.Body
 	c.msg.Reply = string(strconv.AppendUint(append(b[:0], c.prefix...), p.number, 10))
 	c.msg.Header[jetstream.MsgIDHeader][0] = p.MsgID
+	if p.TraceParent != "" {
+		c.msg.Header[wire.HeaderTrace] = []string{p.TraceParent}
+		defer delete(c.msg.Header, wire.HeaderTrace)
+	}
 	return c.nc.PublishMsg(&c.msg) // has copied all of it when it returns
 }
 

@@ -31,7 +31,7 @@ func New(rules *Rules, pub *Publisher, log *slog.Logger, reg prometheus.Register
 // evaluated before the first Record is published, so that an error in one leaves nothing half done. An error wraps
 // ingest.ErrPermanent when the event itself is at fault, ingest.ErrUnavailable when NATS is.
 func (f *Fan) Handle(ctx context.Context, e *ingest.Event) error {
-	notifications, err := f.rules.Evaluate(e)
+	notifications, err := f.evaluate(ctx, e)
 	if err != nil {
 		f.count("error")
 		return err
@@ -43,10 +43,12 @@ func (f *Fan) Handle(ctx context.Context, e *ingest.Event) error {
 	}
 	if len(entries) == 0 {
 		f.count(emptyResult(notifications))
-		f.log.Debug("event reaches nobody", "event", e.ID, "subject", e.NATSSubject, "matched", len(notifications))
+		if f.log.Enabled(ctx, slog.LevelDebug) {
+			e.Logger(ctx, f.log).Debug("event reaches nobody", "rules_matched", len(notifications))
+		}
 		return nil
 	}
-	if err := f.pub.Publish(ctx, entries, e); err != nil {
+	if err := f.store(ctx, entries, e); err != nil {
 		f.count("error")
 		return err
 	}

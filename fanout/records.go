@@ -19,9 +19,11 @@ type Entry struct {
 	MsgID   string // the same on every attempt: NATS stores it once within the duplicate window
 	Kind    wire.Kind
 	Body    []byte
+
+	TraceParent string // of the span that stores it; "": it is not traced
 }
 
-// headerRoom is what a message takes of max_payload besides the Record: its headers. An id has at most 140 bytes.
+// headerRoom is what a message takes of max_payload besides the Record: its headers. An id has at most 140 bytes, a traceparent 55.
 const headerRoom = 512
 
 // recordMaker turns a Notification into Records. A session gets at most one of them:
@@ -150,7 +152,7 @@ func (m *recordMaker) add(shard int, subject, chunk string, r wire.Record) error
 		return m.tooBig(len(b))
 	}
 	id := m.event.Key + "." + m.n.Rule + "." + strconv.Itoa(shard) + "." + chunk
-	m.entries = append(m.entries, Entry{shard, subject, id, r.Kind, b})
+	m.entries = append(m.entries, Entry{Shard: shard, Subject: subject, MsgID: id, Kind: r.Kind, Body: b})
 	return nil
 }
 

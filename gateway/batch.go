@@ -52,7 +52,7 @@ func (b *batch) deliver(s *Session, e *entry, waiting int) {
 	if !s.wants(e) {
 		return
 	}
-	q := queued{b: s.bytesOf(e), before: s.pos, moves: true}
+	q := queued{b: s.bytesOf(e), before: s.pos, moves: true, traced: e.traced}
 	s.pos, s.batched = e.seq, true
 	s.loop.tally.notifications[s.dialect]++
 	s.observe(e)
@@ -86,5 +86,8 @@ func (b *batch) clear() {
 func (b *batch) done(token uint64, n int, err error) {
 	d := &b.sent[token]
 	d.session.batched = false
+	if d.frame.traced && n < len(d.frame.b) {
+		d.session.loop.sighting.queued++
+	}
 	d.session.wrote(n, err, len(d.frame.b), func(int) []queued { return []queued{d.frame} })
 }

@@ -35,6 +35,7 @@ type Config struct {
 	TailRecords         int           `envconfig:"TAIL_RECORDS" default:"50000" desc:"records of the log that are read into memory at start, per shard"`
 	ReplayWaiting       int           `envconfig:"REPLAY_WAITING" default:"20000" desc:"browsers that may wait for a scan of the log, per shard; more are reset"`
 	ReplayTimeout       time.Duration `envconfig:"REPLAY_TIMEOUT" default:"30s" desc:"time a browser may wait for a scan of the log before it is reset"`
+	MetricKinds         int           `envconfig:"METRIC_KINDS" default:"50" desc:"kinds of notifications that tidings_delivery_seconds tells apart, the first that come; the rest is \"other\""`
 	HandshakesPerSecond int           `envconfig:"HANDSHAKES_PER_SECOND" default:"0" desc:"connections that become sessions per second, and as many at once; more are told to come back later; 0: 5,000 for each loop, -1: no bound"`
 	MaxLifetime         time.Duration `envconfig:"MAX_LIFETIME" default:"0s" desc:"age at which a browser is sent away, some from half of it on, so that sessions spread over new gateways; 0: never"`
 	DrainDelay          time.Duration `envconfig:"DRAIN_DELAY" default:"0s" desc:"time between the signal to end, when the gateway is not ready any more, and the first browser that is sent away"`
@@ -82,6 +83,9 @@ func (c *Config) Validate() error {
 	atLeast("TAIL_RECORDS", c.TailRecords, 0)
 	atLeast("REPLAY_WAITING", c.ReplayWaiting, 0)
 	between("REPLAY_TIMEOUT", c.ReplayTimeout, time.Second, time.Hour)
+	if c.MetricKinds < 0 || c.MetricKinds > 200 {
+		errs = append(errs, fmt.Errorf("TIDINGS_METRIC_KINDS is %d, want 0 to 200: each is 18 series", c.MetricKinds))
+	}
 	between("FEED_TIMEOUT", c.FeedTimeout, time.Second, time.Hour)
 	if c.MaxLifetime != 0 {
 		between("MAX_LIFETIME", c.MaxLifetime, time.Minute, 30*24*time.Hour)

@@ -315,7 +315,10 @@ func (f *feed) decode(ctx context.Context, m *nats.Msg, seq uint64, fresh bool) 
 		f.metrics.badRecords.Inc()
 		f.log.Error("a record of the log cannot be read and is skipped", "sequence", seq, "error", err)
 		in.view = wire.View{}
+		return in, "", nil
 	}
+	in.label = f.metrics.latency.number(in.view.Notification)
+	in.traced = f.shard.spans.traced(m, &in.view)
 	return in, "", nil
 }
 

@@ -42,6 +42,7 @@ type loop struct {
 	clock     clock
 	tally     tally
 	diary     diary
+	sighting  sighting
 	stopping  bool
 	paused    bool // the listener is not watched: no descriptors left
 	open      int  // sockets

@@ -36,7 +36,7 @@ type metrics struct {
 	resets        *prometheus.CounterVec
 	closes        *prometheus.CounterVec
 	refusals      *prometheus.CounterVec
-	latency       prometheus.Histogram
+	latency       latency
 	records       prometheus.Counter
 	lag           *prometheus.GaugeVec
 	badRecords    prometheus.Counter
@@ -57,28 +57,24 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tidings_feed_lag_records", Help: "Records that the log had and the feed had not, when the log's leader was last asked.",
 		}, []string{"shard"}),
-		heartbeats:  counter("heartbeats_sent_total", "Heartbeats given to sockets."),
-		frames:      counter("frames_received_total", "Text frames from browsers."),
-		bytes:       counter("sent_bytes_total", "Bytes that sockets have taken, of sessions."),
-		received:    counter("received_bytes_total", "Bytes from browsers, of sessions."),
-		deflated:    counter("compressed_records_total", "Records that were compressed, once for all browsers that agreed to it."),
-		deflatedIn:  counter("compression_in_bytes_total", "Bytes of their frames before."),
-		deflatedOut: counter("compression_out_bytes_total", "Bytes of their frames after."),
-		slow:        counter("sessions_slow_total", "Times that a session's queue was dropped because its socket did not keep up; it goes on from its cursor."),
-		resets:      vec("resets_total", "Sessions that were told that their position is lost, by cause.", "cause"),
-		closes:      vec("closes_total", "Sessions closed, by reason.", "reason"),
-		refusals:    vec("handshakes_refused_total", "Connections that did not become sessions, by cause.", "cause"),
-		latency: f.NewHistogram(prometheus.HistogramOpts{
-			Name:    "tidings_delivery_seconds",
-			Help:    "From the event's storage in NATS to the write of its notification to a live session's socket.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}),
+		heartbeats:   counter("heartbeats_sent_total", "Heartbeats given to sockets."),
+		frames:       counter("frames_received_total", "Text frames from browsers."),
+		bytes:        counter("sent_bytes_total", "Bytes that sockets have taken, of sessions."),
+		received:     counter("received_bytes_total", "Bytes from browsers, of sessions."),
+		deflated:     counter("compressed_records_total", "Records that were compressed, once for all browsers that agreed to it."),
+		deflatedIn:   counter("compression_in_bytes_total", "Bytes of their frames before."),
+		deflatedOut:  counter("compression_out_bytes_total", "Bytes of their frames after."),
+		slow:         counter("sessions_slow_total", "Times that a session's queue was dropped because its socket did not keep up; it goes on from its cursor."),
+		resets:       vec("resets_total", "Sessions that were told that their position is lost, by cause.", "cause"),
+		closes:       vec("closes_total", "Sessions closed, by reason.", "reason"),
+		refusals:     vec("handshakes_refused_total", "Connections that did not become sessions, by cause.", "cause"),
 		records:      counter("feed_records_total", "Records read from the log."),
 		badRecords:   counter("feed_bad_records_total", "Records of the log that could not be decoded, and were skipped."),
 		feedRestarts: vec("feed_restarts_total", "Times that following the log began anew, by cause.", "cause"),
 		scans:        counter("replay_scans_total", "Scans of the log for sessions older than the tail."),
 		scanned:      counter("replay_records_total", "Records read by scans of the log."),
 	}
+	m.latency.register(f)
 	sessions := f.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tidings_sessions", Help: "Browser connections that are sessions, and not closed, by what is spoken on them.",
 	}, []string{"dialect"})

@@ -21,6 +21,7 @@ type queued struct {
 	b      []byte
 	before uint64 // the session's position without it
 	moves  bool   // it is a notification or a heartbeat, and can be dropped
+	traced bool   // its Record is, and this the live delivery of it in a batch
 }
 
 // cork collects the frames that one session is sent in one turn, so that they are one write.

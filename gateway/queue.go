@@ -8,7 +8,8 @@ import (
 )
 
 // delivery is one entry on its way to a loop: for one session, or, without one, for all of the loop's sessions of the entry's
-// shard. An entry without a kind says that those have lost their positions.
+// shard. An entry without a kind says that those have lost their positions. One that is not for all, without a session, is traced, and its
+// deliveries here were all before this one.
 type delivery struct {
 	session *Session
 	entry   *entry
@@ -65,9 +66,15 @@ func (l *loop) drain(most int) (all bool) {
 			l.batch.flush()
 			l.lose(d.entry)
 			l.at++
+		case d.entry.kind != wire.All:
+			l.passed(d.entry)
+			l.at++
 		default:
 			most -= l.sweep(d.entry, most)
 			if l.swept == len(l.slots) {
+				if d.entry.traced {
+					l.passed(d.entry)
+				}
 				l.swept = 0
 				l.at++
 			}
@@ -207,6 +214,7 @@ func (c *clock) read() int64 {
 type tally struct {
 	notifications                      [dialects]int
 	heartbeats, frames, sent, received int
+	skewed                             int
 }
 
 func (t *tally) flush(m *metrics) {
@@ -220,5 +228,6 @@ func (t *tally) flush(m *metrics) {
 	m.frames.Add(float64(t.frames))
 	m.bytes.Add(float64(t.sent))
 	m.received.Add(float64(t.received))
+	m.latency.skewed.Add(float64(t.skewed))
 	*t = tally{}
 }

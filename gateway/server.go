@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"tidings/fanout/wire"
 	"tidings/gateway/ask"
@@ -36,6 +37,7 @@ type Gateway struct {
 	rules     upgradeRules
 	readers   *frame.Readers
 	forms     forms
+	spans     *spans
 	pages     *pages
 	connect   func(name string) (*nats.Conn, error)
 	began     time.Time
@@ -73,6 +75,7 @@ type Needs struct {
 	Full     func() bool                           // the memory is used up, so that nobody else can be taken; nil: never
 	Pod      string                                // its name among all; empty: ask.PodName
 	Alone    bool                                  // no other gateway can take the sessions of this one
+	Traces   trace.TracerProvider                  // what makes spans; nil: none are made
 }
 
 // New checks the settings and binds the address, so that a mistake is known before anything runs.
@@ -97,6 +100,8 @@ func New(ctx context.Context, cfg Config, n Needs) (*Gateway, error) {
 	g.admission = newAdmission(&cfg, n.Full)
 	g.rules.deflate = cfg.Compression
 	g.forms.least, g.forms.metrics = cfg.CompressionMin, g.metrics
+	g.metrics.latency.most = cfg.MetricKinds
+	g.spans = newSpans(n.Traces)
 	if g.auth, err = NewAuthenticator(ctx, cfg.AuthConfig, n.Log); err != nil {
 		return nil, err
 	}
@@ -237,6 +242,7 @@ func (g *Gateway) follow(ctx context.Context, js jetstream.JetStream) error {
 	shards, feeds := make([]*shard, n), make([]*feed, n)
 	for i := range n {
 		shards[i] = newShard(i, g.cfg.TailBytes, g.loops)
+		shards[i].spans = g.spans
 		feeds[i] = &feed{
 			shard: shards[i], js: js, metrics: g.metrics, warm: g.cfg.TailRecords, shards: n, pod: g.pod,
 			log: g.log.With("shard", i),

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tidings/fanout/wire"
 	"tidings/gateway/ask"
 	"tidings/gateway/frame"
@@ -239,6 +241,9 @@ func (s *Session) deliver(e *entry) {
 	}
 	s.notify(e)
 	s.observe(e)
+	if e.traced && s.out != nil {
+		s.loop.sighting.queued++
+	}
 	if s.out != nil && len(s.out.queue) > s.loop.gate.cfg.Queue {
 		s.shard.leave(s)
 		s.pos = s.drop()
@@ -252,7 +257,19 @@ func (s *Session) wants(e *entry) bool { return s.state == live && s.life == e.l
 
 // observe measures the way of a live notification.
 func (s *Session) observe(e *entry) {
-	s.loop.gate.metrics.latency.Observe(float64(s.loop.clock.read()-e.stored) / 1e9)
+	l := s.loop
+	now := l.clock.read()
+	took := now - e.stored
+	if took < 0 {
+		took = 0
+		l.tally.skewed++
+	}
+	kind := l.gate.metrics.latency.of[e.label]
+	if e.traced && l.saw(e, now) { // one exemplar of a Record and loop is enough, and it allocates
+		kind.(prometheus.ExemplarObserver).ObserveWithExemplar(float64(took)/1e9, l.sighting.labels)
+		return
+	}
+	kind.Observe(float64(took) / 1e9)
 }
 
 // bytesOf is what the session is sent of an entry.

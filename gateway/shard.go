@@ -18,6 +18,7 @@ type shard struct {
 	id       int
 	maxBytes int          // of the tail
 	extra    atomic.Int64 // bytes of what loops have made of its entries
+	spans    *spans
 
 	mu    sync.Mutex
 	ready bool   // the feed has been at the end of the log
@@ -97,17 +98,21 @@ func (sh *shard) append(batch []incoming) {
 			continue
 		}
 		e := newEntry(wire.Cursor{Shard: sh.id, Epoch: sh.epoch, Seq: in.seq}, sh.life, in.part, &in.view)
-		e.shard = sh
+		e.shard, e.label = sh, in.label
 		sh.tail.add(e, &in.view.Audience)
-		if e.kind == wire.All {
+		if in.traced != nil {
+			sh.spans.begin(e, in.traced, len(sh.out))
+		}
+		if e.kind != wire.All {
+			sh.hub.each(&in.view.Audience, func(s *Session) {
+				sh.out[s.loop.index] = append(sh.out[s.loop.index], delivery{session: s, entry: e})
+			})
+		}
+		if e.kind == wire.All || e.traced {
 			for i := range sh.out {
 				sh.out[i] = append(sh.out[i], delivery{entry: e})
 			}
-			continue
 		}
-		sh.hub.each(&in.view.Audience, func(s *Session) {
-			sh.out[s.loop.index] = append(sh.out[s.loop.index], delivery{session: s, entry: e})
-		})
 	}
 	sh.mu.Unlock()
 	for i, list := range sh.out {
@@ -122,9 +127,11 @@ func (sh *shard) append(batch []incoming) {
 
 // incoming is a Record as the feed received it. One that could not be decoded has no kind.
 type incoming struct {
-	seq  uint64
-	part int8
-	view wire.View
+	seq    uint64
+	part   int8
+	label  uint8
+	view   wire.View
+	traced *delivered // nil: it is not
 }
 
 // newEntry copies what is kept of a Record: one allocation for its audience and its frame.

@@ -17,6 +17,8 @@ type entry struct {
 	life     uint32    // of the shard when the Record arrived
 	kind     wire.Kind // 0: no Record, but word that positions of before this life are lost
 	part     int8      // user partition of its subject; mixed for all others
+	label    uint8     // of its kind, for the metrics
+	traced   bool      // its delivery becomes a span
 	stored   int64     // Unix nanoseconds
 	audience []byte    // wire.ParseAudience
 	frame    []byte    // the WebSocket frame, ready to write

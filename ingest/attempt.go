@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 	"time"
 )
@@ -35,21 +34,26 @@ const (
 )
 
 // handleWork brings an event to its end: handled, or in the DLQ. It returns false when the work was ended before.
-func (s *Source) handleWork(l *lanes, w *work) bool {
+func (s *Source) handleWork(l *lanes, w *work) (done bool) {
 	e, err := Decode(w.msg)
+	if err != nil {
+		e = undecoded(w.msg)
+	}
+	ctx := s.begin(e, w)
+	defer func() { s.end(ctx, done) }()
 	switch n := l.deliveries(w); {
 	case err != nil:
-		return s.bury(w, deadLetter{reason: reasonDecode, err: err, attempts: 1})
+		return s.bury(ctx, e, w, deadLetter{reason: reasonDecode, err: err, attempts: 1})
 	case n > maxDeliveries:
 		err := fmt.Errorf("delivered %d times without an end: the processes that handled it may have died of it", n)
-		return s.bury(w, deadLetter{reason: reasonDeliveries, err: err, attempts: n})
+		return s.bury(ctx, e, w, deadLetter{reason: reasonDeliveries, err: err, attempts: n})
 	}
 	e.Redelivered = w.again
 	for failed, away := 0, 0; s.work.Err() == nil; e.Redelivered = true {
 		if !e.Redelivered && !l.grip.holds(s.work, w.pin, w.since) {
 			e.Redelivered = true
 		}
-		err := s.attempt(e)
+		err := s.attempt(ctx, e)
 		switch {
 		case err == nil:
 			s.metrics.events.handled.Inc()
@@ -57,43 +61,45 @@ func (s *Source) handleWork(l *lanes, w *work) bool {
 		case s.work.Err() != nil:
 			return false
 		case errors.Is(err, ErrPermanent):
-			return s.bury(w, deadLetter{reason: reasonPermanent, err: err, attempts: failed + 1})
+			return s.bury(ctx, e, w, deadLetter{reason: reasonPermanent, err: err, attempts: failed + 1})
 		case errors.Is(err, ErrUnavailable):
-			s.retrying(e, err, away)
+			s.retrying(ctx, e, err, away)
 			pause(s.work, awayWait(away))
 			away++
 			continue
 		}
 		failed++
 		if failed == maxAttempts {
-			return s.bury(w, deadLetter{reason: reasonAttempts, err: err, attempts: failed})
+			return s.bury(ctx, e, w, deadLetter{reason: reasonAttempts, err: err, attempts: failed})
 		}
-		s.retrying(e, err, failed-1)
+		s.retrying(ctx, e, err, failed-1)
 		pause(s.work, backOff[min(failed, len(backOff))-1])
 	}
 	return false
 }
 
 // attempt calls the handler once; a panic is an error like any other.
-func (s *Source) attempt(e *Event) (err error) {
-	ctx, cancel := context.WithTimeout(s.work, attemptTimeout)
+func (s *Source) attempt(ctx context.Context, e *Event) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic while handling an event", "subject", e.NATSSubject, "sequence", e.Sequence, "panic", p, "stack", string(debug.Stack()))
+			e.Logger(ctx, s.log).Error("panic while handling an event", "panic", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
 	return s.handle(ctx, e)
 }
 
-func (s *Source) retrying(e *Event, err error, before int) {
+func (s *Source) retrying(ctx context.Context, e *Event, err error, before int) {
 	s.metrics.events.retried.Inc()
-	level := slog.LevelWarn
-	if before > 0 {
-		level = slog.LevelDebug // once said
+	failed(ctx, err)
+	log := e.Logger(ctx, s.log)
+	if before == 0 {
+		log.Warn("an event was not handled, trying again", "error", err)
+	} else { // once said
+		log.Debug("an event was not handled, trying again", "error", err)
 	}
-	s.log.Log(s.work, level, "an event was not handled, trying again", "subject", e.NATSSubject, "sequence", e.Sequence, "error", err)
 }
 
 // awayWait doubles from 100 ms to maxWait.

@@ -38,7 +38,8 @@ type deadLetter struct {
 
 // bury stores the event in the DLQ, however long that takes, and returns false only when the work was ended before: an event
 // that is acknowledged was handled or can be found there.
-func (s *Source) bury(w *work, why deadLetter) bool {
+func (s *Source) bury(ctx context.Context, e *Event, w *work, why deadLetter) bool {
+	dead(ctx, why)
 	m := why.message(w.msg)
 	if over := size(m) - int(s.nc.MaxPayload()); over > 0 {
 		m.Data = nil
@@ -49,11 +50,11 @@ func (s *Source) bury(w *work, why deadLetter) bool {
 		if err == nil {
 			s.metrics.events.dead.Inc()
 			s.metrics.dead.WithLabelValues(why.reason).Inc()
-			s.log.Warn("event moved to the DLQ", "subject", Published(w.msg.Subject), "sequence", w.msg.Sequence, "attempts", why.attempts, "error", why.err)
+			e.Logger(ctx, s.log).Warn("event moved to the DLQ", "reason", why.reason, "attempts", why.attempts, "error", why.err)
 			return true
 		}
 		if n == 0 {
-			s.log.Warn("the DLQ does not take an event, trying again until it does", "subject", m.Subject, "sequence", w.msg.Sequence, "error", err)
+			e.Logger(ctx, s.log).Warn("the DLQ does not take an event, trying again until it does", "error", err)
 		}
 		s.watch.wake() // it may have been deleted
 		pause(s.work, awayWait(n))

@@ -21,18 +21,31 @@ const headerPin = "Nats-Pin-Id"
 // Decode turns a stored message into an Event. An error means that the message claims to be a CloudEvent and is none:
 // errors.Is(err, ErrPermanent) holds.
 func Decode(m *jetstream.RawStreamMsg) (*Event, error) {
-	e := &Event{
+	e := eventOf(m)
+	if err := decodeForm(e, m); err != nil {
+		return nil, Permanent(err)
+	}
+	traceContext(e)
+	return e, nil
+}
+
+// eventOf is what is known of an event without looking at its form.
+func eventOf(m *jetstream.RawStreamMsg) *Event {
+	return &Event{
 		NATSSubject: strings.ToValidUTF8(Published(m.Subject), "\uFFFD"),
 		Headers:     lowerHeaders(m.Header),
 		Time:        m.Time,
 		Stored:      m.Time,
 		Sequence:    m.Sequence,
 	}
-	if err := decodeForm(e, m); err != nil {
-		return nil, Permanent(err)
-	}
+}
+
+// undecoded is what is said of an event that is none, on its way to the DLQ.
+func undecoded(m *jetstream.RawStreamMsg) *Event {
+	e := eventOf(m)
+	e.ID = e.Headers["nats-msg-id"]
 	traceContext(e)
-	return e, nil
+	return e
 }
 
 // decodeForm finds the form of the event, in the order of the design: the first that claims it has it.

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -37,6 +38,8 @@ type Source struct {
 	readers []*reader
 	grace   time.Duration
 
+	tracer trace.Tracer // fixed before Run; nil: spans are not made
+
 	// Fixed by Run before it starts anything.
 	handle func(context.Context, *Event) error
 	work   context.Context // what is in hand may go on, up to grace after Run's context
@@ -58,7 +61,7 @@ func NewSource(nc *nats.Conn, cfg Config, log *slog.Logger, reg prometheus.Regis
 		nc:      nc,
 		js:      js,
 		cfg:     cfg,
-		log:     log.With("part", "ingest"),
+		log:     log.With("component", "ingest"),
 		metrics: newMetrics(reg),
 		grace:   grace,
 		budget:  semaphore.NewWeighted(maxBytesInHand),

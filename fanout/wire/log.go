@@ -16,6 +16,9 @@ const (
 	MetaShards = "tidings-shards"
 )
 
+// HeaderTrace is the header of a Record that is traced: the W3C traceparent of the span that stored it. A Record without it is not.
+const HeaderTrace = "traceparent"
+
 // Stream is the name of shard s's stream.
 func Stream(s int) string { return "LOG_" + strconv.Itoa(s) }
 

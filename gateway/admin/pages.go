@@ -28,7 +28,7 @@ func New(cfg Config, n Needs) *Pages {
 	p := &Pages{guard: newGuard(&cfg), mux: http.NewServeMux()}
 	p.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Alive()) })
 	p.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, n.Ready()) })
-	p.mux.Handle("GET /metrics", promhttp.HandlerFor(n.Metrics, promhttp.HandlerOpts{}))
+	p.mux.Handle("GET /metrics", promhttp.HandlerFor(n.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	if cfg.profiles(n.Development) {
 		p.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		p.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
