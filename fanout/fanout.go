@@ -44,7 +44,7 @@ func (f *Fan) Handle(ctx context.Context, e *ingest.Event) error {
 	if len(entries) == 0 {
 		f.count(emptyResult(notifications))
 		if f.log.Enabled(ctx, slog.LevelDebug) {
-			e.Logger(ctx, f.log).Debug("event reaches nobody", "rules_matched", len(notifications))
+			e.Logger(ctx, f.log).Debug("an event reaches nobody", "rules_matched", len(notifications))
 		}
 		return nil
 	}

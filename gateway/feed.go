@@ -62,7 +62,7 @@ func (f *feed) Run(ctx context.Context) error {
 		}
 		f.metrics.feedRestarts.WithLabelValues(cause).Inc()
 		if why := fmt.Sprint(cause, f.head, err); why != told {
-			f.log.Warn("following the log begins anew", "cause", cause, "head", f.head, "error", err)
+			f.log.Warn("following the log begins anew", "cause", cause, "seq", f.head, "error", err)
 			told = why
 		}
 		select {
@@ -108,7 +108,7 @@ func (f *feed) follow(ctx context.Context) (cause string, err error) {
 		if err := f.begin(ctx, stream, info, epoch, 0); err != nil {
 			return "stream", err
 		}
-		f.log.Error("the log is not the one that was followed: every browser of this shard is told to reload", "was", was, "is", epoch)
+		f.log.Error("the log is not the one that was followed: every browser of this shard is told to reload", "epoch_before", was, "epoch", epoch)
 	default:
 		f.passTrimmed()
 	}
@@ -118,7 +118,7 @@ func (f *feed) follow(ctx context.Context) (cause string, err error) {
 // passTrimmed goes on to the log's first Record when those behind head have left it.
 func (f *feed) passTrimmed() {
 	if first, trimmed := f.shard.trimmedPast(f.head); trimmed {
-		f.log.Error("the log was trimmed past this gateway: every browser of this shard is told to reload", "head", f.head, "first", first)
+		f.log.Error("the log was trimmed past this gateway: every browser of this shard is told to reload", "seq", f.head, "first_seq", first)
 		f.restart(f.epoch, first-1, mark{})
 	}
 }
@@ -313,7 +313,7 @@ func (f *feed) decode(ctx context.Context, m *nats.Msg, seq uint64, fresh bool) 
 	in = incoming{seq: seq, part: part(m.Subject)}
 	if in.view, err = wire.Parse(m.Data); err != nil {
 		f.metrics.badRecords.Inc()
-		f.log.Error("a record of the log cannot be read and is skipped", "sequence", seq, "error", err)
+		f.log.Error("a record of the log cannot be read and is skipped", "seq", seq, "error", err)
 		in.view = wire.View{}
 		return in, "", nil
 	}

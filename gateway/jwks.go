@@ -71,7 +71,7 @@ type jwksRound struct {
 
 func newJWKS(address string, timing jwksTiming, log *slog.Logger) *jwks {
 	return &jwks{
-		url: address, timing: timing, client: newJWKSClient(timing.timeout), log: log.With("jwks", redactURL(address)),
+		url: address, timing: timing, client: newJWKSClient(timing.timeout), log: log.With("url", redactURL(address)),
 		ended: make(chan struct{}), want: make(chan struct{}, 1), round: &jwksRound{done: make(chan struct{})},
 	}
 }
@@ -162,7 +162,7 @@ func (j *jwks) run(ctx context.Context) {
 			failures++
 			if ctx.Err() == nil {
 				j.log.Warn("cannot fetch the identity provider's keys; those that are there stay in use",
-					"error", err, "failures", failures, "retry", delay.Round(time.Millisecond), "keys", j.keys())
+					"error", err, "attempts", failures, "retry_in", delay.Round(time.Millisecond), "keys", j.keys())
 			}
 			timer.Reset(delay)
 		}
@@ -189,9 +189,9 @@ func (j *jwks) replace(set *jwkSet, failures int) {
 	old := j.set.Swap(set)
 	switch {
 	case len(set.keys) == 0:
-		j.log.Warn("the identity provider's key set has no usable key: all its tokens are refused", "ignored", set.ignored)
+		j.log.Warn("the identity provider's key set has no usable key: all its tokens are refused", "ignored_keys", set.ignored)
 	case old == nil || failures > 0 || len(old.keys) != len(set.keys):
-		j.log.Info("fetched the identity provider's keys", "keys", len(set.keys), "ignored", set.ignored)
+		j.log.Info("fetched the identity provider's keys", "keys", len(set.keys), "ignored_keys", set.ignored)
 	}
 }
 

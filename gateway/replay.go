@@ -109,7 +109,7 @@ func (r *replay) work(ctx context.Context) {
 		}
 		r.mu.Unlock()
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("a scan of the log failed, and begins anew", "shard", k.shard.id, "part", k.part, "waiting", len(rest), "error", err)
+			r.log.Warn("a scan of the log failed, and begins anew", "shard", k.shard.id, "partition", k.part, "waiting", len(rest), "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(feedPause):

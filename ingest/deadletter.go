@@ -50,7 +50,7 @@ func (s *Source) bury(ctx context.Context, e *Event, w *work, why deadLetter) bo
 		if err == nil {
 			s.metrics.events.dead.Inc()
 			s.metrics.dead.WithLabelValues(why.reason).Inc()
-			e.Logger(ctx, s.log).Warn("event moved to the DLQ", "reason", why.reason, "attempts", why.attempts, "error", why.err)
+			e.Logger(ctx, s.log).Warn("an event was moved to the DLQ", "reason", why.reason, "attempts", why.attempts, "error", why.err)
 			return true
 		}
 		if n == 0 {

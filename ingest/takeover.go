@@ -24,7 +24,7 @@ func (r *reader) takeOver(ctx context.Context, d *delivery) error {
 	got := r.gather(d)
 	last := got[len(got)-1]
 	if !complete(info, d) {
-		r.log.Info("taking over events that were delivered before", "from", info.AckFloor.Stream+1, "to", info.Delivered.Stream, "unacknowledged", info.NumAckPending)
+		r.log.Info("taking over events that were delivered before", "first_seq", info.AckFloor.Stream+1, "last_seq", info.Delivered.Stream, "unacknowledged", info.NumAckPending)
 		r.src.metrics.takeOvers.Inc()
 		if err := r.readStream(ctx, info, d, got); err != nil {
 			r.pin, r.number = "", 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -91,7 +92,7 @@ func (w *watch) run(ctx context.Context) {
 			return
 		case err != nil:
 			if failed%20 == 0 {
-				w.src.log.Error("streams or consumers of the events are not well", "error", err)
+				w.src.log.Warn("streams or consumers of the events are not well", "error", err)
 			}
 			failed++
 		case failed > 0:
@@ -117,7 +118,7 @@ func (w *watch) check(ctx context.Context) error {
 func (w *watch) look(ctx context.Context) error {
 	info, did, err := w.streams.ensure(ctx)
 	for name, did := range did {
-		w.say(did, "stream "+name)
+		w.say(did, w.src.log.With("stream", name))
 	}
 	if err != nil {
 		return err
@@ -150,7 +151,7 @@ func firstOf(errs []error) error {
 func (w *watch) lookAt(ctx context.Context, p int, last uint64) error {
 	c, did, err := w.consumers.ensure(ctx, p, w.floors[p], last)
 	if did != "" {
-		w.say(did, "consumer "+consumerName(p), "behind", w.floors[p])
+		w.say(did, w.src.log.With("stream", StreamEvents, "consumer", consumerName(p), "seq", w.floors[p]))
 	}
 	if err != nil || c == nil {
 		return err
@@ -165,16 +166,16 @@ func (w *watch) lookAt(ctx context.Context, p int, last uint64) error {
 }
 
 // say tells what was done: at the start the usual, later an accident of somebody's.
-func (w *watch) say(did, what string, more ...any) {
+func (w *watch) say(did string, log *slog.Logger) {
 	if !w.began {
-		w.src.log.Debug(did+" "+what, more...)
+		log.Debug("a stream or consumer was set up", "did", did)
 		return
 	}
 	w.src.metrics.healed.Inc()
 	if did == didCreate {
-		w.src.log.Warn(what+" was gone and is made again", more...)
+		log.Warn("a stream or consumer was gone and is made again")
 	} else {
-		w.src.log.Warn(what+" was changed and is put right", more...)
+		log.Warn("a stream or consumer was changed and is put right")
 	}
 }
 

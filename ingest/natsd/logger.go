@@ -17,7 +17,7 @@ type logger struct {
 }
 
 func newLogger(log *slog.Logger) *logger {
-	return &logger{log: log.With("part", "nats-server"), fatal: make(chan string, 1)}
+	return &logger{log: log.With("component", "nats-server"), fatal: make(chan string, 1)}
 }
 
 func (l *logger) Noticef(string, ...any) {}
@@ -33,6 +33,6 @@ func (l *logger) Fatalf(format string, v ...any) {
 
 func (l *logger) line(level slog.Level, format string, v []any) {
 	if ctx := context.Background(); l.log.Enabled(ctx, level) {
-		l.log.Log(ctx, level, fmt.Sprintf(format, v...))
+		l.log.Log(ctx, level, "NATS within this process says", "text", fmt.Sprintf(format, v...))
 	}
 }
