@@ -3,7 +3,10 @@
 package fanout
 
 import (
+	"context"
 	"testing"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"tidings/fanout/wire"
 	"tidings/ingest"
@@ -36,5 +39,18 @@ func makeRecord(t *testing.T, rules *Rules, e *ingest.Event) {
 	entries, err := records(e, &ns[0], 1, maxPayload)
 	if err != nil || len(entries) != 1 || entries[0].Kind != wire.Users {
 		t.Fatal(len(entries), err)
+	}
+}
+
+// An event that nobody traces makes no span and no allocation here.
+func TestNoTraceCostsNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if got := testing.AllocsPerRun(100, func() {
+		if c, sp := begin(ctx, "x", trace.SpanKindInternal); sp != nil || c != ctx {
+			t.Error("a span began")
+		}
+	}); got != 0 {
+		t.Errorf("got %v allocations, want 0", got)
 	}
 }
