@@ -34,7 +34,7 @@ func TestFullDisk(t *testing.T) {
 			alice := open(t, d, "alice", "")
 			js := house.Connect(t, d.NATS())
 			y := &tally{size: 4000}
-			remove := fill(t, disk, 2<<20)
+			remove := house.Fill(t, disk, 2<<20)
 			if err := y.fails(t.Context(), js, 3, 5000); err != nil {
 				t.Fatalf("the disk is full, but %v", err)
 			}
@@ -105,21 +105,16 @@ func TestReadOnlyDisk(t *testing.T) {
 	y.all(alice, y.published)
 }
 
-// smallDisk mounts a file system that can be filled, which only root may do. Elsewhere the test is skipped, but not in CI.
+// smallDisk is a file system that can be filled, which only root may have. Elsewhere the test is skipped, but not in CI.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=160m"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("a disk of its own could not be mounted: %v", err)
-		}
-		t.Skipf("needs root, to mount a disk of its own: %v", err)
+	dir, err := house.SmallDisk(t, 160)
+	if err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	if err != nil {
+		t.Skipf("needs root: %v", err)
+	}
 	return dir
 }
 
@@ -132,28 +127,5 @@ func remount(t *testing.T, dir string, flags uintptr) {
 	t.Helper()
 	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|flags, ""); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// fill leaves so many bytes of a disk.
-func fill(t *testing.T, dir string, rest int64) (remove func()) {
-	t.Helper()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "ballast")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := syscall.Fallocate(int(f.Fd()), 0, 0, int64(fs.Bavail)*fs.Bsize-rest); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := os.Remove(path); err != nil {
-			t.Error(err)
-		}
 	}
 }

@@ -3,11 +3,12 @@ package integration
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"tidings/integration/house"
 )
 
 // publish publishes events, those of one aggregate in their order, until enough is said. Each is tried with the same id until it is
@@ -68,18 +69,9 @@ func (w *world) enough() {
 }
 
 func (w *world) publishOne(ctx context.Context, js jetstream.JetStream, e *event) error {
-	for {
-		try, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := js.PublishMsg(try, e.message())
-		cancel()
-		if err == nil {
-			w.published.Add(1)
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s was never acknowledged: %w", e.id(), err)
-		}
-		w.retries.Add(1)
-		time.Sleep(50 * time.Millisecond)
+	err := house.Insist(ctx, js, e.message(), func() { w.retries.Add(1) })
+	if err == nil {
+		w.published.Add(1)
 	}
+	return err
 }

@@ -17,8 +17,9 @@ import (
 type Node struct {
 	*Process // the running one
 
-	Name string
-	URL  string
+	Name  string
+	URL   string
+	Store string // the directory of its streams
 
 	programs *Programs
 	config   string // path of the configuration file
@@ -30,21 +31,32 @@ type Node struct {
 // Servers starts n nats-servers, a cluster if they are several, and waits until each takes connections.
 func (p *Programs) Servers(t testing.TB, n int) []*Node {
 	t.Helper()
-	ports := freePorts(t, 2*n)
+	stores := make([]string, n)
+	for i := range stores {
+		stores[i] = t.TempDir()
+	}
+	return p.ServersAt(t, "127.0.0.1", stores)
+}
+
+// ServersAt starts a nats-server on an address of this machine for each directory. Clients know those that they were told, and
+// learn of no other way to them.
+func (p *Programs) ServersAt(t testing.TB, host string, stores []string) []*Node {
+	t.Helper()
+	n := len(stores)
+	ports := FreePorts(t, 2*n)
 	var routes []string
 	for _, port := range ports[n:] {
-		routes = append(routes, fmt.Sprintf("nats-route://127.0.0.1:%d", port))
+		routes = append(routes, fmt.Sprintf("nats-route://%s:%d", host, port))
 	}
 	nodes := make([]*Node, n)
-	for i := range nodes {
-		dir := t.TempDir()
+	for i, dir := range stores {
 		nodes[i] = &Node{
-			Name: fmt.Sprintf("nats-%d", i), URL: fmt.Sprintf("nats://127.0.0.1:%d", ports[i]),
-			programs: p, config: filepath.Join(dir, "nats.conf"),
+			Name: fmt.Sprintf("nats-%d", i), URL: fmt.Sprintf("nats://%s:%d", host, ports[i]), Store: dir,
+			programs: p, config: filepath.Join(t.TempDir(), "nats.conf"),
 		}
-		text := fmt.Sprintf("server_name: %s\nlisten: 127.0.0.1:%d\njetstream { store_dir: %q }\n", nodes[i].Name, ports[i], dir)
+		text := fmt.Sprintf("server_name: %s\nlisten: %s:%d\njetstream { store_dir: %q }\n", nodes[i].Name, host, ports[i], dir)
 		if n > 1 {
-			text += fmt.Sprintf("cluster { name: house, listen: 127.0.0.1:%d, routes: [ %s ] }\n", ports[n+i], strings.Join(routes, ", "))
+			text += fmt.Sprintf("cluster { name: house, listen: %s:%d, no_advertise: true, routes: [ %s ] }\n", host, ports[n+i], strings.Join(routes, ", "))
 		}
 		if err := os.WriteFile(nodes[i].config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -84,9 +96,9 @@ func URLs(nodes []*Node) string {
 	return strings.Join(urls, ",")
 }
 
-// freePorts are ports that nobody listens on, below those that the kernel gives to connections (from 32,768): while a killed server is away
+// FreePorts are ports that nobody listens on, below those that the kernel gives to connections (from 32,768): while a killed server is away
 // none of the tabs' connections may get its port. All are taken before the first is given back, so that they differ.
-func freePorts(t testing.TB, n int) []int {
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
 	for range 1000 {

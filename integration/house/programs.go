@@ -12,7 +12,16 @@ type Programs struct {
 	Tidings string // built with the race detector if the tests are
 	NATS    string // nats-server, of the version in go.mod
 
-	dir string
+	dir    string
+	within []string // put in front of the command line of tidings
+}
+
+// Within are the same executables, where tidings is started by a program that is given its command line, such as
+// `ip netns exec NAME`.
+func (p *Programs) Within(command ...string) *Programs {
+	q := *p
+	q.within = command
+	return &q
 }
 
 // Build makes them in a directory of their own. It uses the go command of the tests, from within the module.
@@ -21,7 +30,7 @@ func Build() (*Programs, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Programs{filepath.Join(dir, "tidings"), filepath.Join(dir, "nats-server"), dir}
+	p := &Programs{filepath.Join(dir, "tidings"), filepath.Join(dir, "nats-server"), dir, nil}
 	flags := []string{}
 	if race {
 		flags = append(flags, "-race")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,7 +64,8 @@ func (p *Programs) Command(t testing.TB, s Settings, stdin string, args ...strin
 }
 
 func (p *Programs) command(s Settings, args ...string) *exec.Cmd {
-	cmd := exec.Command(p.Tidings, args...)
+	line := append(append(slices.Clone(p.within), p.Tidings), args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = p.dir
 	cmd.Env = environment()
 	for k, v := range s {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"tidings/integration/machine"
 )
 
 // pair is one turn through the servers: the results by the name of their kind. The floor has two.
@@ -32,7 +34,7 @@ func compare(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	where := thisMachine(ctx, o) // before the build: this is what is built
+	where := machine.This(ctx, o.command()) // before the build: this is what is built
 	b, err := build(ctx, o, dir)
 	if err != nil {
 		return err
@@ -73,9 +75,9 @@ func compare(ctx context.Context, o *options) (err error) {
 	return err
 }
 
-func writeJSON(file string, m machine, all []pair) error {
+func writeJSON(file string, m machine.Machine, all []pair) error {
 	b, err := json.MarshalIndent(struct {
-		Machine machine
+		Machine machine.Machine
 		Pairs   []pair
 	}{m, all}, "", "\t")
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tidings/integration/load/loadgen"
+	"tidings/integration/machine"
 )
 
 // The tests' own program is what the processes of a run are made of.
@@ -102,7 +103,7 @@ func checkResults(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Machine machine
+		Machine machine.Machine
 		Pairs   []pair
 	}
 	if err := json.Unmarshal(b, &got); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"tidings/integration/machine"
 )
 
 // row is one line of the table.
@@ -92,9 +94,9 @@ func (w *row) unit() float64 {
 }
 
 // table writes what was measured, and what of it was demanded.
-func table(m machine, o *options, all []pair) string {
+func table(m machine.Machine, o *options, all []pair) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s · %d cores shared by servers, tabs and publisher · %s · %s · %s · commit %s · %s\n\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Commit, m.Date)
+	b.WriteString(m.Line("servers, tabs and publisher") + "\n\n")
 	fmt.Fprintf(&b, "`%s`: %d tabs of %d users in %d processes", m.Command, o.tabs, o.users, o.procs)
 	if o.gateways > 0 {
 		fmt.Fprintf(&b, ", on %d gateways with one NATS and one fanout", o.gateways)

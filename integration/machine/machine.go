@@ -1,6 +1,7 @@
 //go:build linux
 
-package main
+// Package machine says where, and of what, figures are: without it they say nothing.
+package machine
 
 import (
 	"bytes"
@@ -15,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machine is where and of what the figures are: without it they say nothing.
-type machine struct {
+// Machine is a line below a table of figures.
+type Machine struct {
 	CPU     string
 	Cores   int
 	Memory  string
@@ -27,10 +28,11 @@ type machine struct {
 	Command string
 }
 
-func thisMachine(ctx context.Context, o *options) machine {
-	m := machine{
+// This is the machine, and the state of the code, that a command runs on.
+func This(ctx context.Context, command string) Machine {
+	m := Machine{
 		CPU: "unknown processor", Cores: runtime.NumCPU(), Go: runtime.Version(), Commit: "unknown",
-		Date: time.Now().UTC().Format("2006-01-02"), Command: o.command(),
+		Date: time.Now().UTC().Format("2006-01-02"), Command: command,
 	}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
@@ -55,4 +57,9 @@ func thisMachine(ctx context.Context, o *options) machine {
 		}
 	}
 	return m
+}
+
+// Line tells it all but the command, for a document; by names who shares the cores.
+func (m Machine) Line(by string) string {
+	return fmt.Sprintf("%s · %d cores shared by %s · %s · %s · %s · commit %s · %s", m.CPU, m.Cores, by, m.Memory, m.Kernel, m.Go, m.Commit, m.Date)
 }
