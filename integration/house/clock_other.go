@@ -4,10 +4,11 @@ package house
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
-// ShiftClock is for Linux on amd64.
+// ShiftClock is for Linux on amd64; here it fails with errors.ErrUnsupported.
 func (p *Process) ShiftClock(time.Duration) error {
-	return errors.New("the clock of one process cannot be set on this system: only on Linux, amd64")
+	return fmt.Errorf("the clock of one process can be set on Linux, amd64, alone: %w", errors.ErrUnsupported)
 }
