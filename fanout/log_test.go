@@ -185,13 +185,13 @@ func TestEnsureLogTogether(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	good := Config{Shards: 1, LogMaxAge: 24 * time.Hour, LogMaxBytes: 1 << 30}
+	good := Config{Shards: 1, LogMaxAge: 24 * time.Hour, LogMaxBytes: 1 << 30, RevokedFor: time.Hour}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
 	bad := Config{Shards: 65, LogMaxAge: time.Second, LogMaxBytes: 0}
 	err := bad.Validate()
-	for _, name := range []string{"TIDINGS_SHARDS is 65", "TIDINGS_LOG_MAX_AGE is 1s", "TIDINGS_LOG_MAX_BYTES is 0"} {
+	for _, name := range []string{"TIDINGS_SHARDS is 65", "TIDINGS_LOG_MAX_AGE is 1s", "TIDINGS_LOG_MAX_BYTES is 0", "TIDINGS_REVOKED_FOR is 0s"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want %q in it", err, name)
 		}

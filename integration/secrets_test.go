@@ -106,7 +106,7 @@ func TestSecretsAreNotTold(t *testing.T) {
 	// The admin address, with and without its token.
 	for _, header := range []string{"", "Bearer " + hidden["the admin token"], "Bearer wrong-" + hidden["the admin token"]} {
 		for _, path := range []string{"/metrics", "/readyz", "/debug/pprof/cmdline", "/nothing"} {
-			answers += ask(t, "http://"+gate.Address("admin")+path, header)
+			answers += answerOf(t, "http://"+gate.Address("admin")+path, header)
 		}
 	}
 
@@ -194,8 +194,8 @@ func try(d *house.Tidings, path string, o wsclient.Options) string {
 	return fmt.Sprintln(string(text), err)
 }
 
-// ask is an HTTP request, and the whole answer.
-func ask(t *testing.T, url, authorization string) string {
+// answerOf is an HTTP request, and the whole answer.
+func answerOf(t *testing.T, url, authorization string) string {
 	t.Helper()
 	r, err := http.NewRequest("GET", url, nil)
 	if err != nil {

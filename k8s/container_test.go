@@ -72,9 +72,6 @@ func (c *container) settings(all rendered, natsAt []string, more map[string]stri
 			}
 		}
 	}
-	for _, name := range comingSoon {
-		delete(env, name)
-	}
 	users, err := url.Parse(env["TIDINGS_NATS_URL"])
 	if err != nil {
 		c.t.Fatal(err)

@@ -11,15 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// comingSoon are settings that the manifests have and the binary does not know yet. It is to be empty: the test fails for each that
-// the binary knows.
-var comingSoon = []string{
-	"TIDINGS_DRAIN_DELAY",
-	"TIDINGS_DRAIN_WINDOW",
-	"TIDINGS_GRACE_PERIOD",
-	"TIDINGS_HANDSHAKES_PER_SECOND",
-}
-
 // outside are the Secrets that production names and does not hold; README.md says how they are made.
 var outside = []string{
 	"tidings-nats-auth", "tidings-nats-users",
@@ -72,15 +63,10 @@ func TestSettingsAreKnown(t *testing.T) {
 	if len(names) < 40 {
 		t.Fatalf("got %d settings from `tidings config`, want all", len(names))
 	}
-	for _, name := range comingSoon {
-		if names[name] {
-			t.Errorf("%s has come: delete it from comingSoon", name)
-		}
-	}
 	forEach(t, func(t *testing.T, all rendered) {
 		for _, w := range tidings(t, all) {
 			for name := range environment(t, all, w) {
-				if !names[name] && !slices.Contains(comingSoon, name) {
+				if !names[name] {
 					t.Errorf("%s sets %s, which the binary does not know", w, name)
 				}
 			}

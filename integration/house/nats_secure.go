@@ -13,7 +13,7 @@ import (
 // Server starts one nats-server with more in its configuration and environment. The options are those of a client that it lets in.
 func (p *Programs) Server(t testing.TB, more string, env []string, opts ...nats.Option) *Node {
 	t.Helper()
-	dir, port := t.TempDir(), freePorts(t, 1)[0]
+	dir, port := t.TempDir(), FreePorts(t, 1)[0]
 	n := &Node{
 		Name: "nats", URL: fmt.Sprintf("nats://127.0.0.1:%d", port), programs: p, config: filepath.Join(dir, "nats.conf"), env: env, opts: opts,
 	}
