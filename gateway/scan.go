@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidings/fanout/wire"
@@ -159,7 +160,29 @@ func (sc *scan) first(ctx context.Context) (uint64, error) {
 	return info.State.FirstSeq, nil
 }
 
+// interestPatience: in a cluster a consumer is made by the stream's leader, and answers from a server to which the way is known a little later. Whoever
+// asks before that is told that nobody listens.
+const (
+	interestPatience = 3 * time.Second
+	interestPause    = 20 * time.Millisecond
+)
+
+// fetch reads one batch, for what is not known to listen yet more than once.
 func (sc *scan) fetch(ctx context.Context, found map[*waiter][]*entry) error {
+	for began := time.Now(); ; {
+		err := sc.fetchOnce(ctx, found)
+		if !errors.Is(err, nats.ErrNoResponders) || time.Since(began) > interestPatience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(interestPause):
+		}
+	}
+}
+
+func (sc *scan) fetchOnce(ctx context.Context, found map[*waiter][]*entry) error {
 	batch, err := sc.consumer.Fetch(scanBatch, jetstream.FetchMaxWait(scanPatience))
 	if err != nil {
 		return err

@@ -99,17 +99,23 @@ type histogram struct {
 	counts []float64 // cumulative
 }
 
+// buckets adds up the series of a metric: they have the same bounds. The bucket without a bound is there only where it has an exemplar.
 func (r reading) buckets(metric string) (h histogram) {
+	all := 0.0
 	for _, m := range r.families[metric].GetMetric() {
+		all += float64(m.GetHistogram().GetSampleCount())
 		for i, b := range m.GetHistogram().GetBucket() {
+			if math.IsInf(b.GetUpperBound(), 1) {
+				break
+			}
 			if i == len(h.bounds) {
 				h.bounds, h.counts = append(h.bounds, b.GetUpperBound()), append(h.counts, 0)
 			}
 			h.counts[i] += float64(b.GetCumulativeCount())
 		}
-		if n := len(h.bounds); n > 0 && !math.IsInf(h.bounds[n-1], 1) {
-			h.bounds, h.counts = append(h.bounds, math.Inf(1)), append(h.counts, float64(m.GetHistogram().GetSampleCount()))
-		}
+	}
+	if len(h.bounds) > 0 {
+		h.bounds, h.counts = append(h.bounds, math.Inf(1)), append(h.counts, all)
 	}
 	return h
 }

@@ -63,9 +63,10 @@ func TestHistory(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		records := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tidings_records_total", Help: "h"}, []string{"kind"})
 		closes := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tidings_closes_total", Help: "h"}, []string{"reason"})
-		latency := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "tidings_delivery_seconds", Help: "h", Buckets: []float64{.01, .02}})
+		latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tidings_delivery_seconds", Help: "h", Buckets: []float64{.01, .02}}, []string{"kind"})
 		reg.MustRegister(records, closes, latency)
 		closes.WithLabelValues("gone").Add(3)
+		latency.WithLabelValues("other")
 		h := NewHistory(reg)
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
@@ -77,15 +78,18 @@ func TestHistory(t *testing.T) {
 		records.WithLabelValues("users").Add(40)
 		records.WithLabelValues("all").Add(2)
 		closes.WithLabelValues("slow").Add(2)
-		for range 10 {
-			latency.Observe(.015)
+		for _, kind := range []string{"a", "b", "c"} {
+			for range 10 {
+				latency.WithLabelValues(kind).(prometheus.ExemplarObserver).ObserveWithExemplar(.015, prometheus.Labels{"trace_id": kind})
+			}
 		}
+		latency.WithLabelValues("c").(prometheus.ExemplarObserver).ObserveWithExemplar(5, prometheus.Labels{"trace_id": "c"})
 		time.Sleep(interval)
 		synctest.Wait()
 		f := h.After(0)
 		wantValue(t, f, "records", 42)
 		wantValue(t, f, "closes", 2)
-		wantValue(t, f, "p50", .015)
+		wantValue(t, f, "p50", .01+.01*15.5/30)
 		if len(f.Closes) != 1 || f.Closes["slow"] != 2 {
 			t.Errorf("got the closes %v, want those of the time that is kept", f.Closes)
 		}

@@ -132,7 +132,7 @@ func (s *suite) newGate(i int) *gate {
 	}
 	g.settings = s.common.With(house.Settings{
 		"ROLES": "gateway", "ORIGINS": page, "NATS_URL": urls, "LISTEN": g.address, "ADMIN_LISTEN": g.admin, "HEARTBEAT": heartbeat.String(), "FEED_TIMEOUT": "4s",
-		"REPLAY_TIMEOUT": "2m", "QUEUE": "16", "TAIL_BYTES": strconv.Itoa(8 << 20), "TAIL_RECORDS": "5000",
+		"QUEUE": "16", "TAIL_BYTES": strconv.Itoa(8 << 20), "TAIL_RECORDS": "5000",
 		"DRAIN_DELAY": "1s", "DRAIN_WINDOW": spread.String(), "GRACE_PERIOD": "20s",
 	})
 	return g
