@@ -334,6 +334,7 @@ func TestStreamHeartbeats(t *testing.T) {
 	read(browser)
 	b.say("bob")
 	b.later(2)
+	read(browser) // the first heartbeat may have been due by then
 	b.loop.feeds = b.gate.positions(nil, b.loop.feeds)
 	for range 4 {
 		s.heartbeat()
