@@ -26,7 +26,7 @@ func (g *Gateway) listen(n Needs) (err error) {
 	g.front, err = tlsfront.New(g.cfg.TLSConfig, g.cfg.Listen, tlsfront.Needs{
 		Log: n.Log, Registry: n.Registry, Handshake: g.cfg.HandshakeTimeout, Unsent: unsentBytes,
 		Deaf:   deafHeartbeats * g.cfg.Heartbeat, // on a WebSocket a pong that does not come says so earlier
-		Relays: runtime.GOMAXPROCS(0),
+		Relays: runtime.GOMAXPROCS(0), Full: n.Full,
 	})
 	if err == nil {
 		g.address = g.front.Addr()

@@ -26,6 +26,7 @@ type Needs struct {
 	Unsent    int           // bytes that the kernel keeps for a peer that does not read
 	Deaf      time.Duration // after which a peer that acknowledges nothing is given up
 	Relays    int           // goroutines that relay
+	Full      func() bool   // the memory is used up: who comes is turned away before TLS costs some of it; nil: never
 }
 
 // Deliver hands a connection over: a non-blocking descriptor, and whose it is. It is false when nobody takes it. The turn spreads
@@ -128,6 +129,12 @@ func (f *Front) accept(ctx context.Context, deliver Deliver) {
 				return
 			case <-time.After(time.Second):
 			}
+			continue
+		}
+		if f.needs.Full != nil && f.needs.Full() {
+			<-f.slots
+			f.metrics.failures.WithLabelValues(causeMemory).Inc()
+			conn.Close()
 			continue
 		}
 		f.handshakes.Go(func() {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -565,4 +566,27 @@ func TestRefuse(t *testing.T) {
 	loop.Close()
 	receive(t, client, []byte("goodbye"))
 	wantEnd(t, client)
+}
+
+// TestNoRoom: without memory a connection is closed before it costs a handshake, and the next is taken when there is some.
+func TestNoRoom(t *testing.T) {
+	var full atomic.Bool
+	full.Store(true)
+	s := newStand(t, func(_ *Config, n *Needs) { n.Full = full.Load })
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(patience))
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("got %d bytes and %v, want the end", n, err)
+	}
+	full.Store(false)
+	next, err := s.dial(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Close()
+	(<-s.delivered).Close()
 }

@@ -10,6 +10,7 @@ const (
 	causeTimeout = "timeout"    // it was not finished in time
 	causePlain   = "plain_http" // http:// or ws:// came where https:// and wss:// are spoken
 	causeFailed  = "failed"     // the two have no version or certificate in common, or the client went away
+	causeMemory  = "memory"     // there was none left for it
 )
 
 type metrics struct {
