@@ -163,7 +163,7 @@ func (r *revocations) take(m jetstream.Msg) (seq uint64) {
 	}
 	revocation, err := control.ParseRevocation(m.Data())
 	if err != nil {
-		r.log.Error("a revocation cannot be read, and is skipped: publish it again", "sequence", meta.Sequence.Stream, "error", err)
+		r.log.Error("a revocation cannot be read, and is skipped: publish it again", "seq", meta.Sequence.Stream, "error", err)
 	} else {
 		r.revoke(revocation.User, meta.Timestamp)
 	}

@@ -19,17 +19,17 @@ var figures = []figure{
 	rate("dead", "tidings_events_total", "dead_letter"),
 	rate("records", "tidings_records_total"),
 	rate("deliveries", "tidings_notifications_sent_total"),
-	gauge("sessions", "tidings_sessions"),
+	level("sessions", "tidings_sessions"),
 	quantile("p50", "tidings_delivery_seconds", 0.5),
 	quantile("p99", "tidings_delivery_seconds", 0.99),
 	rate("fresh", "tidings_resumes_total", "none"),
 	rate("resumed", "tidings_resumes_total", "complete"),
 	rate("reset", "tidings_resumes_total", "reset"),
 	rate("closes", "tidings_closes_total"),
-	gauge("waiting", "tidings_events_waiting"),
-	gauge("lag", "tidings_feed_lag_records"),
-	gauge("resident", "process_resident_memory_bytes"),
-	gauge("heap", "go_memstats_heap_alloc_bytes"),
+	level("waiting", "tidings_events_waiting"),
+	level("lag", "tidings_feed_lag_records"),
+	level("resident", "process_resident_memory_bytes"),
+	level("heap", "go_memstats_heap_alloc_bytes"),
 	rate("cpu", "process_cpu_seconds_total"),
 	rate("gc", "go_gc_duration_seconds"),
 }
@@ -44,7 +44,7 @@ func rate(name, metric string, labels ...string) figure {
 	}}
 }
 
-func gauge(name, metric string, labels ...string) figure {
+func level(name, metric string, labels ...string) figure {
 	return figure{name, metric, func(now, _ reading) float64 { return now.sum(metric, labels) }}
 }
 
