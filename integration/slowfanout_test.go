@@ -25,7 +25,11 @@ rules:
 	js := house.Connect(t, node.URL)
 	before := d.Metric("go_memstats_heap_inuse_bytes")
 	var list []string
-	for i := range 120 {
+	length := 120
+	if house.Race {
+		length = 40 // the same time for each event, near enough
+	}
+	for i := range length {
 		list = append(list, fmt.Sprint(i))
 	}
 	for i := range events {

@@ -198,6 +198,7 @@ func closeCodes(t *testing.T, tab context.Context) {
 		{1009, "idle", "Disconnected", "The connection ended: closed with 1009 because."},
 	} {
 		openAs(t, g, tab, "alice")
+		browser.Eval[bool](t, tab, `(Math.random = () => 0.9, true)`) // the delay is random, and may be too short to be seen
 		g.close("alice", c.code, "because")
 		waitText(t, tab, "notice-text", c.notice)
 		waitText(t, tab, "state-text", c.light)

@@ -2,5 +2,5 @@
 
 package house
 
-// race tells that the tests run under the race detector: then so does the binary.
-const race = false
+// Race tells that the tests run under the race detector: then so does the binary.
+const Race = false

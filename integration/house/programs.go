@@ -32,7 +32,7 @@ func Build() (*Programs, error) {
 	}
 	p := &Programs{filepath.Join(dir, "tidings"), filepath.Join(dir, "nats-server"), dir, nil}
 	flags := []string{}
-	if race {
+	if Race {
 		flags = append(flags, "-race")
 	}
 	err = build(p.Tidings, "tidings", flags...)
