@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -79,11 +78,13 @@ func command(args []string) error {
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once
 		return run(ctx, &cfg)
 	case args[0] == "publish":
-		return publish(ctx, &cfg, args[1:])
+		do, err := ingest.Command(args[1:], os.Stdin)
+		return cfg.operate(ctx, args[0], natsd.RolePublisher, do, err)
 	case args[0] == "token":
-		return token(&cfg, args[1:])
+		return cfg.AuthConfig.Command(args[1:], os.Stdout)
 	case args[0] == "shed", args[0] == "balance", args[0] == "revoke":
-		return operate(ctx, &cfg, args)
+		do, err := control.Command(args)
+		return cfg.operate(ctx, args[0], natsd.RoleOperator, do, err)
 	case args[0] == "trace", args[0] == "who":
 		return inquiry.Command(ctx, args, inquiry.Environment{Connect: cfg.asOperator, Rules: cfg.Rules, Out: os.Stdout})
 	}
@@ -468,41 +469,6 @@ func (h *house) ready() error {
 	return errors.Join(errs...)
 }
 
-// publish is `tidings publish SUBJECT [JSON]`.
-func publish(ctx context.Context, cfg *config, args []string) error {
-	if len(args) == 0 || len(args) > 2 {
-		return fmt.Errorf("publish needs a subject and an event: tidings publish events.orders.1042.shipped '{\"userId\":\"alice\"}'")
-	}
-	var body []byte
-	if len(args) == 2 {
-		body = []byte(args[1])
-	} else {
-		var err error
-		if body, err = io.ReadAll(io.LimitReader(os.Stdin, 8<<20)); err != nil {
-			return fmt.Errorf("read the event from standard input: %w", err)
-		}
-	}
-	if err := ingest.CheckSubject(args[0]); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	nc, err := cfg.connectOnce("tidings publish", natsd.RolePublisher)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
-	if err := ingest.Publish(ctx, js, args[0], body, nil); err != nil {
-		return err
-	}
-	fmt.Printf("published %d bytes to %s\n", len(body), args[0])
-	return nil
-}
-
 // connectOnce is the connection of a command: to NATS outside, or within a process that runs on this machine.
 func (c *config) connectOnce(name string, role natsd.Role) (*nats.Conn, error) {
 	url := c.NATSURL
@@ -517,45 +483,17 @@ func (c *config) asOperator(_ context.Context, name string) (*nats.Conn, error) 
 	return c.connectOnce(name, natsd.RoleOperator)
 }
 
-// operate is `tidings shed`, `tidings balance` and `tidings revoke`.
-func operate(ctx context.Context, cfg *config, args []string) error {
-	do, err := control.Command(args)
+// operate does a command that was read from the command line over a connection with the role's permissions.
+func (c *config) operate(ctx context.Context, command string, role natsd.Role, do control.Do, err error) error {
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	nc, err := cfg.connectOnce("tidings "+args[0], natsd.RoleOperator)
+	nc, err := c.connectOnce("tidings "+command, role)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	return do(ctx, nc, os.Stdout)
-}
-
-// token is `tidings token`.
-func token(cfg *config, args []string) error {
-	flags := flag.NewFlagSet("tidings token", flag.ContinueOnError)
-	user := flags.String("user", "", "the user ID, the token's sub")
-	groups := flags.String("groups", "", "the user's groups, separated by commas")
-	ttl := flags.Duration("ttl", time.Hour, "how long the token is good for")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	if *user == "" || flags.NArg() > 0 {
-		return errors.New("token needs a user: tidings token --user alice [--groups a,b] [--ttl 1h]")
-	}
-	var list []string
-	if *groups != "" {
-		list = strings.Split(*groups, ",")
-	}
-	text, err := cfg.Mint(*user, list, *ttl, time.Now())
-	if err != nil {
-		return err
-	}
-	fmt.Println(text)
-	return nil
 }
