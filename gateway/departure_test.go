@@ -17,14 +17,19 @@ func departed(list []*Session) (n int) {
 	return n
 }
 
+// users are sessions of so many users.
+func (b *bench) users(n int) (list []*Session) {
+	for i := range n {
+		s, _ := b.session(fmt.Sprint("user", i))
+		list = append(list, s)
+	}
+	return list
+}
+
 // TestDepartureIsPaced: at any moment of the window, that share of the sessions has been sent away, and no more.
 func TestDepartureIsPaced(t *testing.T) {
 	b := newBench(t, nil)
-	var list []*Session
-	for n := range 100 {
-		s, _ := b.session(fmt.Sprint("user", n))
-		list = append(list, s)
-	}
+	list := b.users(100)
 	done := false
 	const window = time.Second
 	b.loop.depart(1, window, returnSpread, func() { done = true })
@@ -52,11 +57,7 @@ func TestDepartureIsPaced(t *testing.T) {
 // TestBusySessionsLeaveLast: who is being sent something has the time that there is.
 func TestBusySessionsLeaveLast(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Queue = 4 })
-	var list []*Session
-	for n := range 50 {
-		s, _ := b.session(fmt.Sprint("user", n))
-		list = append(list, s)
-	}
+	list := b.users(50)
 	first, _ := b.session("busy")
 	fill(first)
 	b.say("busy")
@@ -110,11 +111,7 @@ func TestDepartureDelays(t *testing.T) {
 // TestShareLeaves: shedding takes a share, and leaves the others alone.
 func TestShareLeaves(t *testing.T) {
 	b := newBench(t, nil)
-	var list []*Session
-	for n := range 40 {
-		s, _ := b.session(fmt.Sprint("user", n))
-		list = append(list, s)
-	}
+	list := b.users(40)
 	b.loop.depart(0.25, 0, returnSpread, nil)
 	if got := departed(list); got != 10 {
 		t.Errorf("%d of 40 left, want a quarter", got)
@@ -129,11 +126,7 @@ func TestShareLeaves(t *testing.T) {
 // TestWhoLeavesMeanwhile: sessions that end by themselves during a departure, or others that take their slots, do not disturb it.
 func TestWhoLeavesMeanwhile(t *testing.T) {
 	b := newBench(t, nil)
-	var list []*Session
-	for n := range 20 {
-		s, _ := b.session(fmt.Sprint("user", n))
-		list = append(list, s)
-	}
+	list := b.users(20)
 	b.loop.depart(1, time.Second, returnSpread, nil)
 	d := b.loop.departing
 	for _, s := range list {
