@@ -3,8 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -15,54 +13,18 @@ import (
 	"tidings/gateway/ask"
 )
 
-const (
-	// answerWithin bounds how long the loops may take for an answer: a loop that is busy for longer is said to be.
-	answerWithin = time.Second
+// answerWithin bounds how long the loops may take for an answer: a loop that is busy for longer is said to be.
+const answerWithin = time.Second
 
-	// questionsWaiting bounds those that are not answered yet; more are dropped, and whoever asked learns who was silent.
-	questionsWaiting = 64
-)
-
-// answerAsks answers what people ask about users, one question after the other, until the context ends.
-func (g *Gateway) answerAsks(ctx context.Context, nc *nats.Conn) {
-	sub, err := nc.SubscribeSync(ask.SubjectWho)
-	if err != nil {
-		g.log.Error("cannot be asked about users", "subject", ask.SubjectWho, "error", err)
-		return
-	}
-	defer sub.Unsubscribe()
-	sub.SetPendingLimits(questionsWaiting, questionsWaiting*ask.MaxQuestion) // fails for closed subscriptions only
-	for warned := false; ctx.Err() == nil; {
-		m, err := sub.NextMsgWithContext(ctx)
-		switch {
-		case err == nil:
-			g.answer(ctx, nc, m)
-		case errors.Is(err, nats.ErrSlowConsumer), ctx.Err() != nil:
-		default:
-			if !warned {
-				g.log.Warn("cannot be asked about users now", "subject", ask.SubjectWho, "error", err)
-				warned = true
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+// answerWho answers what people ask about users, until the context ends.
+func (g *Gateway) answerWho(ctx context.Context, nc *nats.Conn) {
+	ask.Listen(ctx, nc, ask.SubjectWho, g.log, func(question []byte) any {
+		q, err := ask.ParseWho(question)
+		if err != nil {
+			return nil // whoever can write there is inside the house, and has made a mistake
 		}
-	}
-}
-
-func (g *Gateway) answer(ctx context.Context, nc *nats.Conn, m *nats.Msg) {
-	q, err := ask.ParseWho(m.Data)
-	if err != nil || m.Reply == "" {
-		return // whoever can write there is inside the house, and has made a mistake
-	}
-	b, err := json.Marshal(g.who(ctx, q.User))
-	if err == nil {
-		err = nc.Publish(m.Reply, b)
-	}
-	if err != nil {
-		g.log.Warn("a question about a user could not be answered", "error", err)
-	}
+		return g.who(ctx, q.User)
+	})
 }
 
 // who is all that this gateway knows about a user.

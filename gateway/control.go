@@ -1,30 +1,21 @@
 package gateway
 
 import (
-	"encoding/json"
-	"fmt"
+	"context"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
+	"tidings/gateway/ask"
 	"tidings/gateway/control"
 )
 
-// heed answers operators on the control subjects until the connection ends.
-func (g *Gateway) heed(nc *nats.Conn) error {
-	for subject, answer := range map[string]func([]byte) any{
-		control.SubjectLoad: func([]byte) any { return g.load() },
-		control.SubjectShed: g.shed,
-	} {
-		if _, err := nc.Subscribe(subject, func(m *nats.Msg) {
-			if a := answer(m.Data); a != nil && m.Reply != "" {
-				b, _ := json.Marshal(a) // cannot fail: they are of our own types
-				m.Respond(b)
-			}
-		}); err != nil {
-			return fmt.Errorf("listen on %s: %w", subject, err)
-		}
-	}
-	return nil
+// heed does what operators say on the control subjects, until the context ends.
+func (g *Gateway) heed(ctx context.Context, nc *nats.Conn) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { ask.Listen(ctx, nc, control.SubjectLoad, g.log, func([]byte) any { return g.load() }) })
+	all.Go(func() { ask.Listen(ctx, nc, control.SubjectShed, g.log, g.shed) })
 }
 
 func (g *Gateway) load() control.Load {

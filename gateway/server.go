@@ -169,14 +169,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for i := range g.cfg.loops() {
 		l, err := newLoop(i, g, g.listener)
 		if err != nil {
-			g.closePollers()
+			for _, l := range g.loops {
+				l.poller.Close()
+			}
 			return err
 		}
 		g.loops = append(g.loops, l)
-	}
-	if err := g.heed(feedConn); err != nil {
-		g.closePollers()
-		return err
 	}
 	g.turning.Store(true)
 
@@ -193,7 +191,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	rest.Go(func() { g.pages.run() })
 	rest.Go(func() { g.replay.Run(work) })
 	rest.Go(func() { g.revoked.Run(work, js) })
-	rest.Go(func() { g.answerAsks(work, feedConn) })
+	rest.Go(func() { g.answerWho(work, feedConn) })
+	rest.Go(func() { g.heed(work, feedConn) })
 	rest.Go(func() {
 		if err := g.follow(work, js); err != nil {
 			stop(err)
@@ -217,12 +216,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil
 	}
 	return err
-}
-
-func (g *Gateway) closePollers() {
-	for _, l := range g.loops {
-		l.poller.Close()
-	}
 }
 
 func (g *Gateway) closeListener() {

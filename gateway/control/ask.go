@@ -13,9 +13,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"tidings/fanout/wire"
+	"tidings/gateway/ask"
 )
 
-// Gateways answer at once; how many there are is not known. Who asks waits so long for the first, and so long for one more.
+// Gateways answer at once; how many there are is not known. Who asks waits so long for the first, and when it has come so long for the others.
 const (
 	firstAnswer = 3 * time.Second
 	nextAnswer  = 500 * time.Millisecond
@@ -26,42 +27,22 @@ var ErrNobody = errors.New("no gateway answered: is one running, connected to th
 
 // Ask sends a message to all gateways and gives their answers, each a JSON object, decoded.
 func Ask[T any](ctx context.Context, nc *nats.Conn, subject string, message any) (answers []T, err error) {
-	b, err := json.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, err
-	}
-	defer sub.Unsubscribe()
-	if err := nc.PublishRequest(subject, inbox, b); err != nil {
-		return nil, err
-	}
-	for wait := firstAnswer; ; wait = nextAnswer {
-		m, err := next(ctx, sub, wait)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil, errors.Is(err, nats.ErrNoResponders):
-			if len(answers) == 0 {
-				return nil, ErrNobody
-			}
-			return answers, nil
-		case err != nil:
-			return nil, err
-		}
+	var bad error
+	err = ask.All(ctx, nc, subject, message, firstAnswer, func(b []byte) time.Duration {
 		var a T
-		if err := json.Unmarshal(m.Data, &a); err != nil {
-			return nil, fmt.Errorf("a gateway's answer on %s: %w", subject, err)
+		if err := json.Unmarshal(b, &a); err != nil {
+			bad = fmt.Errorf("a gateway's answer on %s: %w", subject, err)
 		}
 		answers = append(answers, a)
+		return nextAnswer
+	})
+	switch {
+	case err != nil || bad != nil:
+		return nil, errors.Join(err, bad)
+	case len(answers) == 0:
+		return nil, ErrNobody
 	}
-}
-
-func next(ctx context.Context, sub *nats.Subscription, wait time.Duration) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	return sub.NextMsgWithContext(ctx)
+	return answers, nil
 }
 
 // Loads asks every gateway how many sessions it has, in the order of their names.

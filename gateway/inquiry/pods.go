@@ -2,14 +2,9 @@ package inquiry
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"tidings/fanout/wire"
 	"tidings/gateway/ask"
@@ -48,7 +43,7 @@ func (s *Search) pods(ctx context.Context, user string) Pods {
 	for _, pod := range known {
 		missing[pod] = true
 	}
-	err = s.ask(ctx, ask.SubjectWho, ask.Who{User: user}, patience, func(b []byte) time.Duration {
+	err = ask.All(ctx, s.JS.Conn(), ask.SubjectWho, ask.Who{User: user}, patience, func(b []byte) time.Duration {
 		a, err := ask.ParseGateway(b)
 		if err != nil || len(p.Answers) == maxPods || slices.ContainsFunc(p.Answers, func(o ask.Gateway) bool { return o.Pod == a.Pod }) {
 			return patience
@@ -89,42 +84,4 @@ func (s *Search) known(ctx context.Context) (pods []string, err error) {
 		return nil, inWords(err)
 	}
 	return pods, nil
-}
-
-// ask sends a question to all who listen and gives got each answer; got says how much longer to wait for others.
-func (s *Search) ask(ctx context.Context, subject string, question any, patience time.Duration, got func([]byte) time.Duration) error {
-	b, err := json.Marshal(question)
-	if err != nil {
-		return err
-	}
-	nc := s.JS.Conn()
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", subject, err)
-	}
-	defer sub.Unsubscribe()
-	end := time.Now().Add(patience)
-	if err := nc.PublishRequest(subject, inbox, b); err != nil {
-		return fmt.Errorf("ask %s: %w", subject, err)
-	}
-	for {
-		wait, cancel := context.WithDeadline(ctx, end)
-		m, err := sub.NextMsgWithContext(wait)
-		cancel()
-		switch {
-		case errors.Is(err, nats.ErrNoResponders):
-			return nil
-		case err != nil && ctx.Err() == nil && !time.Now().Before(end):
-			return nil
-		case err != nil:
-			return fmt.Errorf("ask %s: %w", subject, err)
-		}
-		if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-			return nil // nobody listens
-		}
-		if sooner := time.Now().Add(got(m.Data)); sooner.Before(end) {
-			end = sooner
-		}
-	}
 }

@@ -30,7 +30,7 @@ type Ruling struct {
 // rulings asks the running fanouts what their rules say, and looks into rules of its own where none answers.
 func (s *Search) rulings(ctx context.Context, m *jetstream.RawStreamMsg, user string) []Ruling {
 	var list []Ruling
-	_ = s.ask(ctx, ask.SubjectRules, ask.Rules{Sequence: m.Sequence, User: user}, askPatience, func(b []byte) time.Duration {
+	_ = ask.All(ctx, s.JS.Conn(), ask.SubjectRules, ask.Rules{Sequence: m.Sequence, User: user}, askPatience, func(b []byte) time.Duration {
 		a, err := ask.ParseFanout(b)
 		if err != nil || len(list) == maxPods {
 			return askPatience
@@ -64,53 +64,21 @@ func addRuling(list []Ruling, a ask.Fanout) []Ruling {
 
 // AnswerRules is a fanout's part: it answers what its rules say about an event of EVENTS, until the context ends.
 func AnswerRules(ctx context.Context, js jetstream.JetStream, rules *fanout.Rules, shards int, log *slog.Logger) {
-	sub, err := js.Conn().SubscribeSync(ask.SubjectRules)
-	if err != nil {
-		log.Error("cannot be asked about rules", "subject", ask.SubjectRules, "error", err)
-		return
-	}
-	defer sub.Unsubscribe()
-	sub.SetPendingLimits(64, 64*ask.MaxQuestion) // fails for closed subscriptions only
 	pod := ask.PodName()
-	for warned := false; ctx.Err() == nil; {
-		m, err := sub.NextMsgWithContext(ctx)
-		switch {
-		case err == nil:
-			answerRules(ctx, js, rules, shards, pod, m, log)
-		case errors.Is(err, nats.ErrSlowConsumer), ctx.Err() != nil:
-		default:
-			if !warned {
-				log.Warn("cannot be asked about rules now", "subject", ask.SubjectRules, "error", err)
-				warned = true
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
+	ask.Listen(ctx, js.Conn(), ask.SubjectRules, log, func(question []byte) any {
+		q, err := ask.ParseRules(question)
+		if err != nil {
+			return nil // whoever can write there is inside the house, and has made a mistake
 		}
-	}
-}
-
-func answerRules(ctx context.Context, js jetstream.JetStream, rules *fanout.Rules, shards int, pod string, m *nats.Msg, log *slog.Logger) {
-	q, err := ask.ParseRules(m.Data)
-	if err != nil || m.Reply == "" {
-		return // whoever can write there is inside the house, and has made a mistake
-	}
-	var a ask.Fanout
-	event, err := readEvent(ctx, js, q.Sequence)
-	if err == nil {
-		a = explain(js.Conn(), rules, shards, event, q.User)
-	} else {
-		a.Error = err.Error()
-	}
-	a.Pod = pod
-	b, err := json.Marshal(a)
-	if err == nil {
-		err = js.Conn().Publish(m.Reply, b)
-	}
-	if err != nil {
-		log.Warn("a question about rules could not be answered", "error", err)
-	}
+		a := ask.Fanout{}
+		if event, err := readEvent(ctx, js, q.Sequence); err == nil {
+			a = explain(js.Conn(), rules, shards, event, q.User)
+		} else {
+			a.Error = err.Error()
+		}
+		a.Pod = pod
+		return a
+	})
 }
 
 // readEvent reads one event of EVENTS.
