@@ -34,7 +34,7 @@ type Config struct {
 	TailBytes           int           `envconfig:"TAIL_BYTES" default:"268435456" desc:"memory for the newest part of the log, per shard, in bytes"`
 	TailRecords         int           `envconfig:"TAIL_RECORDS" default:"50000" desc:"records of the log that are read into memory at start, per shard"`
 	ReplayWaiting       int           `envconfig:"REPLAY_WAITING" default:"20000" desc:"browsers that may wait for a scan of the log, per shard; more are reset"`
-	ReplayTimeout       time.Duration `envconfig:"REPLAY_TIMEOUT" default:"30s" desc:"time a browser may wait for a scan of the log before it is reset"`
+	ReplayTimeout       time.Duration `envconfig:"REPLAY_TIMEOUT" default:"30s" desc:"time a browser may wait for a scan of the log before it is reset; while NATS is away it does not count, up to ten times as long"`
 	MetricKinds         int           `envconfig:"METRIC_KINDS" default:"50" desc:"kinds of notifications that tidings_delivery_seconds tells apart, the first that come; the rest is \"other\""`
 	HandshakesPerSecond int           `envconfig:"HANDSHAKES_PER_SECOND" default:"0" desc:"connections that become sessions per second, and as many at once; more are told to come back later; 0: 5,000 for each loop, -1: no bound"`
 	MaxLifetime         time.Duration `envconfig:"MAX_LIFETIME" default:"0s" desc:"age at which a browser is sent away, some from half of it on, so that sessions spread over new gateways; 0: never"`

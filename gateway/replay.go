@@ -26,6 +26,7 @@ type replay struct {
 	queues  map[scanKey][]*waiter
 	running map[scanKey]bool
 	waiting map[int]int // by shard
+	idle    outage
 	wake    chan struct{}
 }
 
@@ -42,6 +43,7 @@ type waiter struct {
 	life    uint32
 	pos     uint64
 	since   time.Time
+	idle    time.Duration // of the outages that were over by then
 	list    []*entry
 }
 
@@ -64,6 +66,7 @@ func (r *replay) wait(s *Session) bool {
 	w := &waiter{session: s, user: s.user, groups: s.groups(), life: s.life, pos: s.pos, since: time.Now()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	w.idle = r.idle.total
 	if r.waiting[s.shard.id] >= r.most {
 		return false
 	}
@@ -91,7 +94,7 @@ func (r *replay) Run(ctx context.Context) {
 }
 
 func (r *replay) work(ctx context.Context) {
-	for ctx.Err() == nil { // whoever waits then is closed by its loop
+	for told := false; ctx.Err() == nil; { // whoever waits then is closed by its loop
 		k, list, ok := r.take()
 		if !ok {
 			select {
@@ -101,6 +104,7 @@ func (r *replay) work(ctx context.Context) {
 			}
 			continue
 		}
+		began := time.Now()
 		rest, err := r.scan(ctx, k, list)
 		r.mu.Lock()
 		delete(r.running, k)
@@ -109,12 +113,18 @@ func (r *replay) work(ctx context.Context) {
 		}
 		r.mu.Unlock()
 		if err != nil && ctx.Err() == nil {
-			r.log.Warn("a scan of the log failed, and begins anew", "shard", k.shard.id, "partition", k.part, "waiting", len(rest), "error", err)
+			if !told {
+				r.log.Warn("a scan of the log failed, and begins anew", "shard", k.shard.id, "partition", k.part, "waiting", len(rest), "error", err)
+			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(feedPause):
 			}
+			r.mu.Lock()
+			r.idle.add(began, time.Now())
+			r.mu.Unlock()
 		}
+		told = err != nil
 	}
 }
 
@@ -151,7 +161,7 @@ func (r *replay) scan(ctx context.Context, k scanKey, list []*waiter) (rest []*w
 	for _, w := range list {
 		switch {
 		case w.life != sc.life: // the feed tells them that their position is lost
-		case time.Since(w.since) > r.timeout:
+		case r.overdue(w, time.Now()):
 			w.reset(resetScanTime)
 		default:
 			sc.add(w)
@@ -162,6 +172,32 @@ func (r *replay) scan(ctx context.Context, k scanKey, list []*waiter) (rest []*w
 	}
 	err = sc.run(ctx)
 	return sc.waiters, err
+}
+
+// overdue tells whether a waiter has waited too long. Time in which no scan could read, because NATS was away, is not the log's fault: it does not
+// count, or an outage would end in a reset of all that wait, with everything they missed still there. It counts when it has been ten times as long: nobody
+// is left without a word for ever.
+func (r *replay) overdue(w *waiter, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waited := now.Sub(w.since)
+	return waited > 10*r.timeout || waited-(r.idle.total-w.idle) > r.timeout
+}
+
+// outage adds up times that may overlap.
+type outage struct {
+	total time.Duration
+	until time.Time
+}
+
+func (o *outage) add(from, to time.Time) {
+	if from.Before(o.until) {
+		from = o.until
+	}
+	if to.After(from) {
+		o.total += to.Sub(from)
+		o.until = to
+	}
 }
 
 // serve gives the session what was found, and lets it go on from its new position.

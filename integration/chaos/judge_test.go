@@ -5,6 +5,8 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"tidings/fanout/wire"
@@ -157,7 +159,8 @@ func (s *suite) checkMetrics() {
 	for _, g := range s.balancer.gates {
 		for _, name := range []string{"tidings_resets_total", "tidings_feed_bad_records_total"} {
 			if got := g.process.Metric(name); got != 0 {
-				s.t.Errorf("%s of %s is %v, want 0", name, g.name, got)
+				_, metrics, _ := g.process.Get("/metrics")
+				s.t.Errorf("%s of %s is %v, want 0: %s", name, g.name, got, strings.Join(regexp.MustCompile("(?m)^"+name+".*[^0]$").FindAllString(metrics, -1), ", "))
 			}
 		}
 	}
