@@ -78,7 +78,11 @@ func (s *Session) flushCork() {
 
 // write gives b to the socket, which has no outbox. frames gives what b consists of if not all of it was taken.
 func (s *Session) write(b []byte, frames func(int) []queued) {
-	n, err := netpoll.Write(int(s.fd), b)
+	write := netpoll.Write
+	if s.beat == 0 { // it is the answer to the handshake
+		write = netpoll.WriteOnce
+	}
+	n, err := write(int(s.fd), b)
 	s.wrote(n, err, len(b), frames)
 }
 

@@ -19,7 +19,7 @@ const (
 	remembered = 4096
 )
 
-// lanes keeps what one reader has in hand: a queue per aggregate, each with a goroutine of the crew as long as it is not empty.
+// lanes keeps what one reader has in hand: a queue per aggregate, which the crew drives while it is not empty.
 type lanes struct {
 	src  *Source
 	grip *grip
@@ -78,7 +78,7 @@ func (l *lanes) put(d *delivery, again bool) bool {
 		return false
 	}
 	now := time.Now()
-	w := &work{delivery: d, aggregate: Aggregate(Published(d.msg.Subject)), again: again, since: now, progress: now, ordinal: l.put1}
+	w := &work{delivery: d, aggregate: storedAggregate(d.msg.Subject), again: again, since: now, progress: now, ordinal: l.put1}
 	l.put1++
 	l.link(w)
 	queue := append(l.lanes[w.aggregate], w)
@@ -97,9 +97,10 @@ func (l *lanes) full() bool {
 }
 
 // drive handles the lane that w is the first of, until it is empty.
-func (l *lanes) drive(w *work) {
+func (l *lanes) drive(w *work, h *hand) {
 	for w != nil {
 		w = l.finished(w, l.src.handleWork(l, w))
+		h.finished.Add(1)
 	}
 }
 

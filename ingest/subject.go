@@ -48,19 +48,36 @@ func Published(stored string) string {
 // Aggregate is what the order of events is kept for: tokens 2 and 3 of the published subject, "orders.1042" for
 // events.orders.1042.shipped, or the whole of a subject too short to have them.
 func Aggregate(published string) string {
-	rest, ok := strings.CutPrefix(published, publishedPrefix)
-	if !ok {
-		return published
+	if rest, ok := strings.CutPrefix(published, publishedPrefix); ok {
+		if aggregate, ok := twoTokens(rest); ok {
+			return aggregate
+		}
 	}
-	first := strings.IndexByte(rest, '.')
+	return published
+}
+
+// storedAggregate is Aggregate(Published(stored)), without a copy where it is a part of stored.
+func storedAggregate(stored string) string {
+	if rest, ok := strings.CutPrefix(stored, storedPrefix); ok {
+		_, rest, _ = strings.Cut(rest, ".")
+		if aggregate, ok := twoTokens(rest); ok {
+			return aggregate
+		}
+	}
+	return Aggregate(Published(stored))
+}
+
+// twoTokens are the first two of three or more.
+func twoTokens(subject string) (two string, ok bool) {
+	first := strings.IndexByte(subject, '.')
 	if first < 0 {
-		return published
+		return "", false
 	}
-	second := strings.IndexByte(rest[first+1:], '.')
+	second := strings.IndexByte(subject[first+1:], '.')
 	if second < 0 {
-		return published
+		return "", false
 	}
-	return rest[:first+1+second]
+	return subject[:first+1+second], true
 }
 
 // CheckSubject tells in one sentence why an event cannot be published on subject.

@@ -20,6 +20,9 @@ func TestSubjects(t *testing.T) {
 		if got := Aggregate(c.published); got != c.aggregate {
 			t.Errorf("Aggregate(%q): got %q, want %q", c.published, got, c.aggregate)
 		}
+		if got := storedAggregate(c.stored); got != c.aggregate {
+			t.Errorf("storedAggregate(%q): got %q, want %q", c.stored, got, c.aggregate)
+		}
 	}
 }
 
@@ -48,11 +51,13 @@ func TestCheckSubject(t *testing.T) {
 }
 
 func FuzzSubject(f *testing.F) {
-	for _, s := range []string{"events.orders.1.shipped", "events.a.b", "events.a", "ev.1.a.b.c", "ev.", "events.", "events..", "", "events.*.>"} {
+	for _, s := range []string{"events.orders.1.shipped", "events.a.b", "events.a", "ev.1.a.b.c", "ev.1.a.b", "ev.1.", "ev.", "events.", "events..", "", "events.*.>"} {
 		f.Add(s, uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, s string, p uint8) {
-		Published(s) // of anything
+		if got, want := storedAggregate(s), Aggregate(Published(s)); got != want { // of anything
+			t.Errorf("storedAggregate(%q) is %q, want %q", s, got, want)
+		}
 		aggregate := Aggregate(s)
 		if !strings.Contains(s, aggregate) {
 			t.Errorf("Aggregate(%q) is %q", s, aggregate)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -144,12 +145,16 @@ func (p *Poller) rearm() error {
 
 // poll tells whether Wait is over.
 func (p *Poller) poll(fd uintptr) bool {
-	p.n, p.failed = unix.EpollWait(int(fd), p.buf[:], 0)
-	if p.failed == unix.EINTR {
-		p.n, p.failed = 0, nil
+	n, _, err := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&p.buf[0])), uintptr(len(p.buf)), 0, 0, 0)
+	switch err {
+	case 0:
+		p.n = int(n)
+		return p.n != 0
+	case unix.EINTR:
 		return true
 	}
-	return p.n != 0 || p.failed != nil
+	p.failed = err
+	return true
 }
 
 // Wake makes Wait return, now or the next time it is called. Many calls before that cost one. It moves the deadline into the past:

@@ -91,7 +91,7 @@ func Conn(fd int) (net.Conn, error) {
 // Read reads what there is. 0 bytes without an error is the peer's end of stream.
 func Read(fd int, b []byte) (int, error) {
 	for {
-		n, err := unix.Read(fd, b)
+		n, err := readOnce(fd, b)
 		switch err {
 		case nil:
 			return n, nil

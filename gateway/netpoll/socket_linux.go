@@ -40,12 +40,32 @@ func prepareListener(fd int) error {
 // sendFlags: a descriptor that is not non-blocking does not block either, and a broken connection gives no signal.
 const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
+// readOnce is a raw system call, as the package's documentation has it.
+func readOnce(fd int, b []byte) (int, error) {
+	n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if err != 0 {
+		return 0, err
+	}
+	return int(n), nil
+}
+
 // Write writes what there is room for, which may be less than b. A broken connection gives an error, never a signal.
 func Write(fd int, b []byte) (int, error) {
 	for {
 		n, err := sendto(fd, b)
 		if err != unix.EINTR {
 			return outcome(n, err)
+		}
+	}
+}
+
+// WriteOnce is Write for what is not one of a row of writes. It is a raw system call.
+func WriteOnce(fd int, b []byte) (int, error) {
+	for {
+		n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+			sendFlags, 0, 0)
+		if err != unix.EINTR {
+			return outcome(int(n), err)
 		}
 	}
 }
@@ -78,5 +98,11 @@ func LimitUnacknowledged(fd int, d time.Duration) error {
 // LimitUnsent bounds what the kernel keeps for a peer that does not read: bytes not yet sent, beyond the congestion window. Accepted
 // sockets do not have it from their listener. Without it a stalled peer's send buffer grows to megabytes.
 func LimitUnsent(fd, bytes int) error {
-	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
+	value := int32(bytes)
+	_, _, err := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT,
+		uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
+	if err != 0 {
+		return err
+	}
+	return nil
 }

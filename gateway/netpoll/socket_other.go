@@ -37,6 +37,11 @@ const AcceptDelay = 0
 // prepareListener does nothing: Accept sets what is needed.
 func prepareListener(int) error { return nil }
 
+func readOnce(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
+
+// WriteOnce is Write.
+func WriteOnce(fd int, b []byte) (int, error) { return Write(fd, b) }
+
 // Write writes what there is room for, which may be less than b. The Go runtime turns the signal of a broken connection into an error.
 func Write(fd int, b []byte) (int, error) {
 	for {

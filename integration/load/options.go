@@ -74,7 +74,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.windows, "windows", 3, "windows of -seconds with bad peers, between those without and those with the same peers elsewhere, at a fifth of -rate")
 	f.DurationVar(&o.idle, "idle", 20*time.Second, "time in which the processor time of idle tabs is taken")
 	f.IntVar(&o.bytes, "bytes", 256, "bytes of an event's data")
-	f.DurationVar(&o.settle, "settle", 3*time.Second, "rest before memory is taken")
+	f.DurationVar(&o.settle, "settle", 10*time.Second, "rest before memory is taken: the Go runtime gives back what it does not need in the background")
 	f.DurationVar(&o.limit, "limit", 40*time.Minute, "end of the whole run")
 	f.StringVar(&o.readme, "readme", wholeTable, "file whose table is replaced; empty, or with -only or -parts and without this: the table is only printed")
 	f.StringVar(&o.json, "json", "", "file for every single result")

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,27 +34,20 @@ const settleWithin = 20 * time.Second
 
 // streamSink publishes to Tidings through JetStream: every event is stored and acknowledged before the run counts it as sent.
 type streamSink struct {
-	nc     *nats.Conn
-	js     jetstream.JetStream
-	body   *maker
-	failed atomic.Int64
+	*publisher
+	js   jetstream.JetStream
+	body *maker
 }
-
-// unanswered is how many events may be on their way to the stream at once.
-const unanswered = 1024
-
-// stallWait is how long a publish waits while that many are on their way; the library's own 200 ms are short for a machine that
-// is meant to be full.
-const stallWait = 10 * time.Second
 
 func newStreamSink(url string, bytes int) (*streamSink, error) {
 	nc, err := connectNATS(url)
 	if err != nil {
 		return nil, err
 	}
-	s := &streamSink{nc: nc, body: newMaker(bytes)}
-	s.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(unanswered), jetstream.WithPublishAsyncTimeout(10*time.Second),
-		jetstream.WithPublishAsyncErrHandler(func(jetstream.JetStream, *nats.Msg, error) { s.failed.Add(1) }))
+	s := &streamSink{body: newMaker(bytes)}
+	if s.js, err = jetstream.New(nc); err == nil {
+		s.publisher, err = newPublisher(nc)
+	}
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -97,26 +89,7 @@ func usersFrom(from, to int) string {
 	return string(b)
 }
 
-func (s *streamSink) publish(subject string, data []byte) error {
-	_, err := s.js.PublishAsync(subject, data, jetstream.WithStallWait(stallWait))
-	return err
-}
-
 func (s *streamSink) flush() error { return nil } // the library does
-
-func (s *streamSink) settled(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, settleWithin)
-	defer cancel()
-	select {
-	case <-s.js.PublishAsyncComplete():
-	case <-ctx.Done():
-		return fmt.Errorf("%d events were not acknowledged in time", s.js.PublishAsyncPending())
-	}
-	if n := s.failed.Load(); n > 0 {
-		return fmt.Errorf("%d events were not stored", n)
-	}
-	return nil
-}
 
 func (s *streamSink) close() { s.nc.Close() }
 
