@@ -39,8 +39,8 @@ func measure(ctx context.Context, o *options, b *builder, k *kind) (r *result, e
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, fleet.Close()) }()
 	m := &bench{o: o, b: b, s: s, fleet: fleet, tabs: k.tabs(o), r: &result{Server: k.name, Values: map[metric]float64{}}}
+	defer func() { err = errors.Join(err, m.fleet.Close()) }()
 	for _, p := range parts {
 		if !slices.Contains(o.parts, p.name) || !slices.Contains(k.parts, p.name) {
 			continue

@@ -14,6 +14,9 @@ import (
 // each with its token, are welcomed, drop, and come again until the window ends. As with bad peers, a third kind of window has them at another
 // process, which tells what of it is the machine's: on two cores the newcomers and the kernel take as much as the gateway.
 func (m *bench) storm(ctx context.Context) error {
+	if err := m.makeRoom(ctx, m.o.newcomers); err != nil {
+		return err
+	}
 	other, err := m.s.another(ctx)
 	if err != nil {
 		return err
@@ -54,6 +57,24 @@ func (m *bench) storm(ctx context.Context) error {
 		m.r.Values[to] = v
 	}
 	return nil
+}
+
+// makeRoom begins anew with fewer tabs, where a number of others would not fit into the process beside those that are there.
+func (m *bench) makeRoom(ctx context.Context, others int) error {
+	most := max(1, maxTabsOfProcess-others)
+	if m.s.events.open <= most {
+		return nil
+	}
+	fewer, err := m.s.readers(ctx, m.o)
+	if err != nil {
+		return err
+	}
+	if err := m.fleet.Close(); err != nil {
+		return errors.Join(err, fewer.Close())
+	}
+	m.fleet = fewer
+	m.s.events.opened(0)
+	return m.fill(ctx, most)
 }
 
 // viewInStorm is one window, with newcomers at a process; nil: without. It tells how many handshakes there were in what time.
