@@ -10,6 +10,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
+	"tidings/fanout/jsonvalue"
 	"tidings/fanout/wire"
 	"tidings/ingest"
 )
@@ -123,7 +124,7 @@ func parseUsers(value string) ([]string, error) {
 }
 
 func parseUserArray(value string) ([]string, error) {
-	v, err := decodeJSON([]byte(value))
+	v, err := jsonvalue.Decode([]byte(value))
 	if err != nil {
 		return nil, fmt.Errorf("it begins with \"[\" but is not a JSON array: %w", err)
 	}

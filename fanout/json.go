@@ -1,12 +1,10 @@
 package fanout
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -18,67 +16,6 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 )
-
-// decodeJSON reads one JSON value, integers as int64 or uint64 and every other number as float64: an order number must not
-// come out as 1.0e+15.
-func decodeJSON(b []byte) (any, error) {
-	if v, ok := parseJSON(b); ok {
-		return v, nil
-	}
-	return decodeSlowly(b)
-}
-
-// decodeSlowly knows what is wrong with b.
-func decodeSlowly(b []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("something follows the JSON value")
-	}
-	return numbers(v)
-}
-
-// numbers replaces every json.Number within v, in place.
-func numbers(v any) (any, error) {
-	var err error
-	switch v := v.(type) {
-	case json.Number:
-		return number(string(v))
-	case []any:
-		for i := range v {
-			if v[i], err = numbers(v[i]); err != nil {
-				return nil, err
-			}
-		}
-	case map[string]any:
-		for k := range v {
-			if v[k], err = numbers(v[k]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return v, nil
-}
-
-func number(s string) (any, error) {
-	if !strings.ContainsAny(s, ".eE") {
-		if i, err := strconv.ParseInt(s, 10, 64); err == nil {
-			return i, nil
-		}
-		if u, err := strconv.ParseUint(s, 10, 64); err == nil {
-			return u, nil
-		}
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return nil, fmt.Errorf("number %s is out of range", s)
-	}
-	return f, nil
-}
 
 // appendValue writes a CEL value as JSON: integers as integers, timestamps as RFC 3339, durations as "1.5s", bytes as base64,
 // the keys of a map in order (so that a retry gives the same bytes).

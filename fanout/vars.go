@@ -10,6 +10,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 
+	"tidings/fanout/jsonvalue"
 	"tidings/ingest"
 )
 
@@ -46,7 +47,7 @@ func (s *scope) Parent() cel.Activation { return nil }
 
 func (s *scope) decode() (any, error) {
 	if !s.decoded && len(s.event.Data) > 0 {
-		s.data, s.err = decodeJSON(s.event.Data)
+		s.data, s.err = jsonvalue.Decode(s.event.Data)
 	}
 	s.decoded = true
 	return s.data, s.err

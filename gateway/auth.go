@@ -123,8 +123,7 @@ func (a *Authenticator) verify(token string) (id Identity, missing bool, err err
 	case !isCompactJWS(token):
 		return id, false, errTokenMalformed
 	}
-	claims := jwt.MapClaims{}
-	err = a.heads.parse(a.parser, token, claims, func(t *jwt.Token) (key any, err error) {
+	claims, err := a.heads.parse(a.parser, token, func(t *jwt.Token) (key any, err error) {
 		key, missing, err = a.keys(t)
 		return key, err
 	})

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -52,6 +53,7 @@ func (a *authClaims) identity(claims jwt.MapClaims, now time.Time) (Identity, er
 	}
 	groups, err := a.groups(claims)
 	issued, _, _ := numericDate(claims["iat"]) // one that cannot be read is as good as none
+	user = strings.Clone(user)                 // the text of all claims is not to be kept with it
 	return Identity{User: user, Groups: groups, Expires: expires, Issued: issued}, err
 }
 
@@ -79,8 +81,15 @@ func numericDate(claim any) (t time.Time, present, ok bool) {
 	if claim == nil {
 		return t, false, true
 	}
-	f, ok := claim.(float64)
-	if !ok {
+	var f float64
+	switch n := claim.(type) {
+	case float64:
+		f = n
+	case int64:
+		f = float64(n)
+	case uint64:
+		f = float64(n)
+	default:
 		return t, false, false
 	}
 	const lastSecond = 253402300799
@@ -103,7 +112,8 @@ func (a *authClaims) groups(claims jwt.MapClaims) ([]string, error) {
 	case len(groups) > maxTokenGroups:
 		return nil, newTokenError(closeForbidden, fmt.Sprintf("the token has %d groups, at most %d are allowed", len(groups), maxTokenGroups))
 	}
-	for _, g := range groups {
+	for i, g := range groups {
+		groups[i] = strings.Clone(g)
 		if wire.CheckGroup(g) != nil {
 			return nil, newTokenError(closeForbidden,
 				fmt.Sprintf("a group of the token has %d bytes: 1 to %d are allowed", len(g), wire.MaxGroupBytes))

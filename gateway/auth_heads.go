@@ -2,11 +2,12 @@ package gateway
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"strings"
 	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"tidings/fanout/jsonvalue"
 )
 
 // tokenHeads knows the headers of tokens that were accepted, by their text. All tokens of an issuer begin with the same few: what is
@@ -39,36 +40,45 @@ func (h *tokenHeads) keep(t *jwt.Token) {
 }
 
 // parse is jwt.Parser.ParseWithClaims, for a token with a known header without the parser.
-func (h *tokenHeads) parse(p *jwt.Parser, token string, claims jwt.MapClaims, keys jwt.Keyfunc) error {
+func (h *tokenHeads) parse(p *jwt.Parser, token string, keys jwt.Keyfunc) (jwt.MapClaims, error) {
 	head, rest, _ := strings.Cut(token, ".")
 	known := h.find(head)
 	if known == nil {
+		claims := jwt.MapClaims{}
 		t, err := p.ParseWithClaims(token, claims, keys)
 		if err == nil {
 			h.keep(t)
 		}
-		return err
+		return claims, err
 	}
 	body, signature, ok := strings.Cut(rest, ".")
 	if !ok || strings.Contains(signature, ".") {
-		return jwt.ErrTokenMalformed
+		return nil, jwt.ErrTokenMalformed
 	}
 	key, err := keys(known)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sum, err := base64.RawURLEncoding.Strict().DecodeString(signature)
 	if err != nil {
-		return jwt.ErrTokenMalformed
+		return nil, jwt.ErrTokenMalformed
 	}
 	if err := verifyWith(known.Method, token[:len(head)+1+len(body)], sum, key); err != nil {
-		return jwt.ErrTokenSignatureInvalid
+		return nil, jwt.ErrTokenSignatureInvalid
 	}
 	text, err := base64.RawURLEncoding.Strict().DecodeString(body)
-	if err != nil || json.Unmarshal(text, &claims) != nil {
-		return jwt.ErrTokenMalformed
+	if err != nil {
+		return nil, jwt.ErrTokenMalformed
 	}
-	return nil
+	v, err := jsonvalue.Decode(text)
+	if err != nil {
+		return nil, jwt.ErrTokenMalformed
+	}
+	claims, ok := v.(map[string]any)
+	if !ok && v != nil { // the parser takes null for no claims
+		return nil, jwt.ErrTokenMalformed
+	}
+	return claims, nil
 }
 
 // verifyWith tries one key, or each of a set.

@@ -45,8 +45,11 @@ const (
 	recordBytes    metric = "record_bytes"           // in the log
 	fewOneCPU      metric = "few_one_cpu_us"         // per delivery, few tabs
 	backlogCPU     metric = "backlog_cpu_us"         // per delivery
+	backlogLeast   metric = "backlog_least_cpu_us"   // per delivery, in the cheapest pass
 	backlogRate    metric = "backlog_events_per_s"   //
 	knownCPU       metric = "known_cpu_us"           // per delivery
+	knownLeast     metric = "known_least_cpu_us"     // per delivery, in the cheapest pass
+	knownRate      metric = "known_events_per_s"     // events/s
 	knownResident  metric = "known_resident_bytes"   // of the process, then
 	nobodyCPU      metric = "nobody_cpu_us"          // per event
 	resumeSeconds  metric = "resume_s"               // from the first handshake until the last tab has everything

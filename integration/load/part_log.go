@@ -18,11 +18,26 @@ const backlogRound = 4000
 // backlog stops the gateway's process, lets events pile up in the log, and lets it go on: so that the gateway is saturated, which
 // it is never by a pipeline that stores every event twice on the same machine.
 func (m *bench) backlog(ctx context.Context) error {
-	cpu, rate, err := m.fromLog(ctx)
-	if err == nil {
-		m.r.Values[backlogCPU], m.r.Values[backlogRate] = cpu, rate
+	return m.passes(ctx, backlogCPU, backlogLeast, backlogRate)
+}
+
+// backlogPasses is how often the backlog is measured. While the tail fills and the heap grows, memory is touched for the first time, which
+// costs some 15 µs a page: the least of the passes is the cost without that.
+const backlogPasses = 3
+
+// passes takes the cost of a delivery in the first pass, the least of all, and the rate of the first.
+func (m *bench) passes(ctx context.Context, first, least, rate metric) error {
+	for i := range backlogPasses {
+		cpu, perSecond, err := m.fromLog(ctx)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			m.r.Values[first], m.r.Values[least], m.r.Values[rate] = cpu, cpu, perSecond
+		}
+		m.r.Values[least] = min(m.r.Values[least], cpu)
 	}
-	return err
+	return nil
 }
 
 // known takes the same when the tail knows many users more.
@@ -43,7 +58,7 @@ func (m *bench) known(ctx context.Context) error {
 	if err := m.logged(ctx, before+uint64((m.o.known+ofEvent-1)/ofEvent)); err != nil {
 		return err
 	}
-	if m.r.Values[knownCPU], _, err = m.fromLog(ctx); err != nil {
+	if err := m.passes(ctx, knownCPU, knownLeast, knownRate); err != nil {
 		return err
 	}
 	size, err := m.s.procs[0].resident()

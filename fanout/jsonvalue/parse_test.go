@@ -1,4 +1,4 @@
-package fanout
+package jsonvalue
 
 import (
 	"reflect"
@@ -18,7 +18,7 @@ var jsonTexts = []string{
 func checkParse(t *testing.T, text string) {
 	t.Helper()
 	want, err := decodeSlowly([]byte(text))
-	got, ok := parseJSON([]byte(text))
+	got, ok := parse([]byte(text))
 	switch {
 	case ok != (err == nil):
 		t.Errorf("%.100q: taken: got %v, want %v (%v)", text, ok, err == nil, err)
@@ -27,13 +27,13 @@ func checkParse(t *testing.T, text string) {
 	}
 }
 
-func TestParseJSON(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, text := range jsonTexts {
 		checkParse(t, text)
 	}
 }
 
-func FuzzParseJSON(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, text := range jsonTexts {
 		f.Add(text)
 	}

@@ -1,4 +1,4 @@
-package fanout
+package jsonvalue
 
 import (
 	"encoding/json"
@@ -8,24 +8,24 @@ import (
 // maxDepth is encoding/json's.
 const maxDepth = 10_000
 
-// jsonParser reads one JSON value in one pass. Strings without escapes are parts of the text, which is copied once: it takes a fifth of
+// parser reads one JSON value in one pass. Strings without escapes are parts of the text, which is copied once: it takes a fifth of
 // the time of a json.Decoder, which was the largest single cost of a rule. It gives up on whatever is not right, and on nothing else:
 // what is wrong with it, encoding/json then says.
-type jsonParser struct {
+type parser struct {
 	text string
 	at   int
 	deep int
 }
 
-// parseJSON gives the value that decodeSlowly gives, false where that might fail.
-func parseJSON(b []byte) (any, bool) {
-	p := jsonParser{text: string(b)}
+// parse gives the value that decodeSlowly gives, false where that might fail.
+func parse(b []byte) (any, bool) {
+	p := parser{text: string(b)}
 	v, ok := p.value()
 	return v, ok && p.next() == 0 && p.at == len(p.text)
 }
 
 // next is the first byte that is no white space, 0 at the end.
-func (p *jsonParser) next() byte {
+func (p *parser) next() byte {
 	for ; p.at < len(p.text); p.at++ {
 		switch c := p.text[p.at]; c {
 		case ' ', '\t', '\n', '\r':
@@ -37,7 +37,7 @@ func (p *jsonParser) next() byte {
 }
 
 // take passes c, behind any white space.
-func (p *jsonParser) take(c byte) bool {
+func (p *parser) take(c byte) bool {
 	if p.next() != c {
 		return false
 	}
@@ -45,7 +45,7 @@ func (p *jsonParser) take(c byte) bool {
 	return true
 }
 
-func (p *jsonParser) value() (any, bool) {
+func (p *parser) value() (any, bool) {
 	switch p.next() {
 	case '{':
 		return p.object()
@@ -63,7 +63,7 @@ func (p *jsonParser) value() (any, bool) {
 	return p.number()
 }
 
-func (p *jsonParser) word(w string) bool {
+func (p *parser) word(w string) bool {
 	if len(p.text)-p.at < len(w) || p.text[p.at:p.at+len(w)] != w {
 		return false
 	}
@@ -71,7 +71,7 @@ func (p *jsonParser) word(w string) bool {
 	return true
 }
 
-func (p *jsonParser) object() (any, bool) {
+func (p *parser) object() (any, bool) {
 	if p.deep++; p.deep > maxDepth {
 		return nil, false
 	}
@@ -101,7 +101,7 @@ func (p *jsonParser) object() (any, bool) {
 	}
 }
 
-func (p *jsonParser) array() (any, bool) {
+func (p *parser) array() (any, bool) {
 	if p.deep++; p.deep > maxDepth {
 		return nil, false
 	}
@@ -127,7 +127,7 @@ func (p *jsonParser) array() (any, bool) {
 }
 
 // string reads a string; p is at its first quote.
-func (p *jsonParser) string() (string, bool) {
+func (p *parser) string() (string, bool) {
 	start, plain, ascii := p.at, true, true
 	for p.at++; p.at < len(p.text); p.at++ {
 		switch c := p.text[p.at]; {
@@ -157,7 +157,7 @@ func unquote(quoted string, plain, ascii bool) (string, bool) {
 }
 
 // number reads a number as RFC 8259, section 6, has it.
-func (p *jsonParser) number() (any, bool) {
+func (p *parser) number() (any, bool) {
 	start := p.at
 	p.skip('-')
 	if !p.skip('0') && !p.digits() {
@@ -178,7 +178,7 @@ func (p *jsonParser) number() (any, bool) {
 	return v, err == nil
 }
 
-func (p *jsonParser) skip(c byte) bool {
+func (p *parser) skip(c byte) bool {
 	if p.at == len(p.text) || p.text[p.at] != c {
 		return false
 	}
@@ -186,7 +186,7 @@ func (p *jsonParser) skip(c byte) bool {
 	return true
 }
 
-func (p *jsonParser) digits() bool {
+func (p *parser) digits() bool {
 	start := p.at
 	for p.at < len(p.text) && '0' <= p.text[p.at] && p.text[p.at] <= '9' {
 		p.at++
