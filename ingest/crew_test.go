@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,7 +17,12 @@ func (c *crew) idleHands() int {
 	return len(c.idle)
 }
 
-// newCrew gives a Source whose crew can be given work without a stream: put puts so many events into lanes of their own.
+// idle tells that nothing is in hand.
+func (s *Source) idle() bool {
+	return !slices.ContainsFunc(s.readers, func(r *reader) bool { return !r.lanes.idle() })
+}
+
+// newCrew gives a Source whose crew can be given work without a stream: put puts so many events into lanes of their own, of all readers.
 func newCrew(t *testing.T, handle func(context.Context, *Event) error) (s *Source, put func(int), end func()) {
 	t.Helper()
 	s, err := NewSource(newBench(t).nc, testConfig(), testLog(), nil)
@@ -30,7 +36,7 @@ func newCrew(t *testing.T, handle func(context.Context, *Event) error) (s *Sourc
 		for range n {
 			seq++
 			m := &jetstream.RawStreamMsg{Subject: fmt.Sprintf("ev.0.orders.%d.shipped", seq), Sequence: seq, Time: time.Now()}
-			if !s.readers[0].lanes.put(&delivery{msg: m, times: 1}, false) {
+			if !s.readers[seq%uint64(len(s.readers))].lanes.put(&delivery{msg: m, times: 1}, false) { // one alone has not so much in hand
 				t.Fatal("no room")
 			}
 		}
@@ -42,7 +48,6 @@ func TestCrew(t *testing.T) {
 	const burst = 50
 	open := make(chan struct{})
 	s, put, end := newCrew(t, func(context.Context, *Event) error { <-open; return nil })
-	l := s.readers[0].lanes
 	put(burst)
 	if got := s.crew.idleHands(); got != 0 {
 		t.Errorf("all at work: got %d idle, want 0", got)
@@ -54,7 +59,7 @@ func TestCrew(t *testing.T) {
 		t.Errorf("after the burst: got %d idle, want %d", got, burst)
 	}
 	put(3)
-	waitFor(t, "the next to be done", func() bool { return l.idle() && s.crew.idleHands() == burst })
+	waitFor(t, "the next to be done", func() bool { return s.idle() && s.crew.idleHands() == burst })
 	s.crew.trim()
 	if got := s.crew.idleHands(); got >= burst || got < burst*3/4-1 {
 		t.Errorf("some were not needed: got %d idle, want three fourths of %d", got, burst)
@@ -113,12 +118,12 @@ func TestCrewAtWork(t *testing.T) {
 
 	// Once they go on, everything is done, and nobody counts as busy.
 	close(open)
-	waitFor(t, "the first to be done", s.readers[0].lanes.idle)
+	waitFor(t, "the first to be done", s.idle)
 	put(3 * atWork / 2)
 	for range 3 * atWork / 2 {
 		<-begun
 	}
-	waitFor(t, "all to be done", s.readers[0].lanes.idle)
+	waitFor(t, "all to be done", s.idle)
 	end()
 	if len(c.busy) != 0 || c.working != 0 || len(c.idle) != 0 || len(c.waiting) != 0 {
 		t.Errorf("at the end %d are busy, %d at work, %d idle, %d waiting", len(c.busy), c.working, len(c.idle), len(c.waiting))

@@ -341,6 +341,13 @@ func TestProgressOfASlowEvent(t *testing.T) {
 	}
 }
 
+// len is how many events are in hand.
+func (l *lanes) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.inHand)
+}
+
 // An event behind a slow one of its aggregate may wait long in our hands. As long as the partition stays ours nobody else can have
 // handled it; when it was somebody else's in between, somebody may have.
 func TestDoubtAboutEventsThatWait(t *testing.T) {
@@ -377,6 +384,7 @@ func TestDoubtAboutEventsThatWait(t *testing.T) {
 			b.publish("events.slow", "slow")
 			b.publish("events.slow", "queued")
 			begun.Wait()
+			waitFor(t, "the second to be in hand under the same pin", func() bool { return s.readers[Partitions].lanes.len() == 2 })
 			if tt.lose {
 				stream, err := b.js.Stream(b.ctx(), StreamEvents)
 				if err != nil {
