@@ -46,10 +46,11 @@ func (h *tokenHeads) parse(p *jwt.Parser, token string, keys jwt.Keyfunc) (jwt.M
 	if known == nil {
 		claims := jwt.MapClaims{}
 		t, err := p.ParseWithClaims(token, claims, keys)
-		if err == nil {
-			h.keep(t)
+		if err != nil {
+			return nil, err
 		}
-		return claims, err
+		h.keep(t)
+		return claims, nil
 	}
 	body, signature, ok := strings.Cut(rest, ".")
 	if !ok || strings.Contains(signature, ".") {

@@ -42,6 +42,53 @@ type house struct {
 	pages  http.Handler                          // of gateways, beside their own
 }
 
+// fragile is a house whose NATS, which gateways reach over the network, can go away and come back.
+type fragile struct {
+	*house
+	store, url string
+}
+
+func newFragileHouse(t testing.TB) *fragile {
+	t.Helper()
+	f := &fragile{house: &house{t: t, shards: 1}, store: t.TempDir()}
+	f.start("127.0.0.1:0")
+	t.Cleanup(func() { f.nats.Shutdown() }) // the last one
+	f.url = f.nats.ClientURL()
+	f.dial = func(name string) (*nats.Conn, error) { return natsd.Dial(f.url, name, quiet) }
+	nc, err := f.dial("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if f.js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
+	f.makeLog(0)
+	return f
+}
+
+func (f *fragile) start(address string) {
+	f.t.Helper()
+	s, err := natsd.Start(natsd.Config{NATSStore: f.store, NATSListen: address}, quiet)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.nats = s
+}
+
+// away is without NATS until back.
+func (f *fragile) away() { f.nats.Shutdown() }
+
+// back returns when the test is connected again; gateways may still be at it.
+func (f *fragile) back() {
+	f.t.Helper()
+	f.start(strings.TrimPrefix(f.url, "nats://"))
+	eventually(f.t, "the test is connected again", func() error {
+		_, err := f.js.Stream(context.Background(), wire.Stream(0))
+		return err
+	})
+}
+
 func newHouse(t testing.TB, shards int) *house {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -1,51 +1,20 @@
 package gateway
 
 import (
-	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"tidings/fanout/wire"
-	"tidings/ingest/natsd"
 )
 
 // TestOutageIsNoReset: NATS is away for longer than a session may wait for a scan. The log has everything, so that it is told everything.
 func TestOutageIsNoReset(t *testing.T) {
-	store := t.TempDir()
-	start := func(address string) *natsd.Server {
-		t.Helper()
-		s, err := natsd.Start(natsd.Config{NATSStore: store, NATSListen: address}, quiet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	server := start("127.0.0.1:0")
-	t.Cleanup(func() { server.Shutdown() }) // the last one
-	url := server.ClientURL()
-	dial := func(name string) (*nats.Conn, error) { return natsd.Dial(url, name, quiet) }
-	nc, err := dial("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &house{t: t, nats: server, js: js, shards: 1, dial: dial}
-	h.makeLog(0)
+	h := newFragileHouse(t)
 	first := h.say("alice", 0)
 	for n := 1; n < 10; n++ {
 		h.say("alice", n)
 	}
 	g := h.gate(func(c *Config) { c.TailRecords, c.ReplayTimeout = 0, time.Second })
-	server.Shutdown()
+	h.away()
 	a, w := g.tab("alice", g.cursor(first))
 	if w.Resume != "complete" {
 		t.Fatalf("got %+v, want a complete resume", w)
@@ -58,12 +27,8 @@ func TestOutageIsNoReset(t *testing.T) {
 		}
 		return nil
 	})
-	server = start(strings.TrimPrefix(url, "nats://"))
+	h.back()
 	a.expect(1, 9)
-	eventually(t, "the test is connected again", func() error {
-		_, err := js.Stream(context.Background(), wire.Stream(0))
-		return err
-	})
 	if n := g.metric("tidings_resets_total"); n != 0 {
 		t.Errorf("%v resets, want none", n)
 	}

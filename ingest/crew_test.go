@@ -78,7 +78,7 @@ func TestCrew(t *testing.T) {
 	}
 }
 
-// TestCrewAtWork: so many lanes are driven at a time, the others in their order; but those that are stuck hold nobody up.
+// TestCrewAtWork: so many lanes are driven at a time, and the others wait; but those that are stuck hold nobody up.
 func TestCrewAtWork(t *testing.T) {
 	const more = 40
 	begun, open := make(chan uint64, 2*atWork), make(chan struct{})
