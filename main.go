@@ -291,6 +291,7 @@ func (h *house) live(ctx context.Context, rules *fanout.Rules) error {
 	if h.memory != nil {
 		go h.memory.Run(browsers)
 	}
+	go memory.Pace(browsers)
 	var roles errgroup.Group
 	roles.Go(func() error { h.history.Run(work); return nil })
 	if h.gateway != nil {

@@ -5,6 +5,7 @@ package loadgen
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ type generator struct {
 	pong    []byte
 	begun   int    // tabs that were begun, without those that were dropped
 	away    []away // dropped tabs, the next to come back last
+	turned  []turned
 	opening int    // of these, the ones that are neither open nor failed
 	order   *order // to open tabs; nil: none
 }
@@ -37,6 +39,12 @@ type generator struct {
 type away struct {
 	user   int32
 	cursor cursor
+}
+
+// turned is a tab that the server has told to come later. It counts as begun.
+type turned struct {
+	away
+	at time.Time
 }
 
 // order is an open command at work.
@@ -165,12 +173,13 @@ func (g *generator) work() error {
 	if o == nil {
 		return nil
 	}
+	g.recall()
 	due := o.from + 1 + int(time.Since(o.began).Seconds()*float64(o.rate))
 	for g.begun < min(o.tabs, due) && g.opening < o.atOnce {
 		g.begin()
 	}
 	late := time.Now().After(o.deadline)
-	if g.opening > 0 && !late || g.begun < o.tabs && g.report.Failed == 0 && !late {
+	if g.opening+len(g.turned) > 0 && !late || g.begun < o.tabs && g.report.Failed == 0 && !late {
 		return nil
 	}
 	if late && g.report.Open < o.tabs {
@@ -181,6 +190,19 @@ func (g *generator) work() error {
 	}
 	g.order = nil
 	return g.answer(g.report)
+}
+
+// recall lets those come whose time it is.
+func (g *generator) recall() {
+	now := time.Now()
+	g.turned = slices.DeleteFunc(g.turned, func(t turned) bool {
+		due := !now.Before(t.at)
+		if due {
+			g.away = append(g.away, t.away)
+			g.begun--
+		}
+		return due
+	})
 }
 
 // begin starts the next tab: one that was dropped, or a new one. Users are dealt out over the processes in turn.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -103,7 +104,13 @@ func (h *handshake) token(user int32) (string, error) {
 	return t, nil
 }
 
-// checkAnswer reads the head of the server's answer. size is 0 when b does not hold all of it yet.
+// busy is the answer of a server that takes no more connections now: RFC 9110, 15.6.4 and 10.2.3.
+type busy struct{ after time.Duration }
+
+func (b busy) Error() string { return fmt.Sprintf("the server is busy for %v", b.after) }
+
+// checkAnswer reads the head of the server's answer. size is 0 when b does not hold all of it yet. The error is a busy where the server says when to come
+// back.
 func checkAnswer(b []byte) (size int, err error) {
 	end := bytes.Index(b, endOfHead)
 	switch {
@@ -113,6 +120,11 @@ func checkAnswer(b []byte) (size int, err error) {
 		return 0, nil
 	}
 	line, _, _ := bytes.Cut(b, []byte("\r\n"))
+	if bytes.HasPrefix(line, []byte("HTTP/1.1 503 ")) {
+		if seconds, ok := retryAfter(b[:end]); ok {
+			return 0, busy{time.Duration(seconds) * time.Second}
+		}
+	}
 	if !bytes.HasPrefix(line, []byte("HTTP/1.1 101 ")) {
 		return 0, fmt.Errorf("the server refused the handshake: %q %q", line, b[end+len(endOfHead):])
 	}
@@ -120,4 +132,15 @@ func checkAnswer(b []byte) (size int, err error) {
 		return 0, fmt.Errorf("the server's answer lacks Sec-WebSocket-Accept: %s", handshakeAccept)
 	}
 	return end + len(endOfHead), nil
+}
+
+func retryAfter(head []byte) (seconds int, ok bool) {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if strings.EqualFold(string(name), "Retry-After") {
+			seconds, err := strconv.Atoi(string(bytes.TrimSpace(value)))
+			return seconds, err == nil && 0 <= seconds && seconds <= 3600
+		}
+	}
+	return 0, false
 }

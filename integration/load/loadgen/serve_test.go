@@ -225,6 +225,46 @@ func TestDroppedTabsComeBackWithTheirCursors(t *testing.T) {
 	}
 }
 
+// TestWhoIsToldToComeLaterDoes: as the same user, with the cursor, not earlier, and nobody else in the meantime.
+func TestWhoIsToldToComeLaterDoes(t *testing.T) {
+	var mu sync.Mutex
+	came := map[string][]time.Time{}
+	target := serverOf(t, func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		user := r.URL.Query().Get("user")
+		mu.Lock()
+		came[user] = append(came[user], time.Now())
+		first := len(came[user]) == 1
+		mu.Unlock()
+		if first && strings.HasSuffix(user, "1") {
+			c.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nContent-Length: 5\r\n\r\nlater"))
+		} else {
+			c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"))
+		}
+		untilClosed(c)
+	})
+	d := drive(t, Config{Targets: []string{target}, Users: 3})
+	if r := d.ask(command{Do: "open", Tabs: 3, AtOnce: 1, Within: 10 * time.Second}); r.Open != 3 || r.Failed != 0 {
+		t.Fatalf("got %+v, want 3 open", r)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for user, times := range came {
+		switch {
+		case strings.HasSuffix(user, "1") && (len(times) != 2 || times[1].Sub(times[0]) < time.Second):
+			t.Errorf("%s, who was told to come in a second, came at %v", user, times)
+		case !strings.HasSuffix(user, "1") && len(times) != 1:
+			t.Errorf("%s came %d times, want once", user, len(times))
+		}
+	}
+	if len(came) != 3 {
+		t.Errorf("%d users came, want 3", len(came))
+	}
+}
+
 func TestPingsAreAnswered(t *testing.T) {
 	got := make(chan ws.Frame, 1)
 	target := serverOf(t, upgraded(func(c net.Conn) {
@@ -258,6 +298,16 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 			c.Write([]byte("HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nwho?"))
 			untilClosed(c)
 		}, "401"},
+		{"busy without a time", func(c net.Conn) {
+			http.ReadRequest(bufio.NewReader(c))
+			c.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: soon\r\nContent-Length: 4\r\n\r\nbusy"))
+			untilClosed(c)
+		}, "503"},
+		{"busy for too long", func(c net.Conn) {
+			http.ReadRequest(bufio.NewReader(c))
+			c.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 600\r\nContent-Length: 4\r\n\r\nbusy"))
+			untilClosed(c)
+		}, "in time"},
 		{"closed with a code", upgraded(func(c net.Conn) {
 			c.Write(ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(4401, "the token has expired"))))
 			untilClosed(c)

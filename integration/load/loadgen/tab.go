@@ -89,6 +89,10 @@ func (g *generator) readable(fd int, t *tab) {
 		b = append(t.part, b...)
 	}
 	rest, err := g.receive(fd, t, b, now)
+	if later, ok := errors.AsType[busy](err); ok {
+		g.turn(fd, later.after)
+		return
+	}
 	if err != nil {
 		g.fail(fd, err)
 		return
@@ -165,7 +169,16 @@ func (g *generator) welcomed(t *tab) {
 	g.report.Open++
 }
 
-// fail is the only place where a tab ends.
+// turn ends a connection that is to be made again later.
+func (g *generator) turn(fd int, after time.Duration) {
+	t := &g.tabs[fd]
+	g.turned = append(g.turned, turned{away{t.user, t.cursor}, time.Now().Add(after)})
+	g.opening--
+	g.tabs[fd] = tab{}
+	reset(fd)
+}
+
+// fail is the only other place where a tab ends, but for those that are dropped.
 func (g *generator) fail(fd int, err error) {
 	if g.tabs[fd].state == opened {
 		g.report.Open--
