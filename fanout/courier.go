@@ -3,6 +3,7 @@ package fanout
 import (
 	"bytes"
 	"encoding/json"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -80,8 +81,11 @@ func (c *courier) send(f *flight, i int) (number uint64) {
 	mine := !c.sending
 	c.sending = true
 	c.mu.Unlock()
-	if mine && c.sendBatch() {
-		go c.sendAll() // f is not to wait for the others
+	if mine {
+		runtime.Gosched() // who has events of the same read in hand joins in: one write, and NATS is woken once
+		if c.sendBatch() {
+			go c.sendAll() // f is not to wait for the others
+		}
 	}
 	return number
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -284,6 +285,12 @@ func (f *feed) gather(ctx context.Context, p *pull, m *nats.Msg, batch []incomin
 			if len(batch) == feedBatch {
 				return batch, "", nil
 			}
+		}
+		select {
+		case m = <-p.msgs:
+			continue
+		default:
+			runtime.Gosched() // the connection may be in the middle of what it has read
 		}
 		select {
 		case m = <-p.msgs:

@@ -7,10 +7,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ackDelay is how long an acknowledgement waits for others. Sent alone, each wakes three goroutines on its way, in front of those
-// that bring records to browsers; together they wake them once. A process that dies in between leaves as many more events to
-// recognise, ten at 5,000 a second.
-const ackDelay = 2 * time.Millisecond
+// Acknowledgements wait for each other. Sent alone, each wakes this process, NATS, and three goroutines on the way, in front of those that bring
+// records to browsers: with 20 ms instead of 2 all processes together took 4 % less for an event at 5,000 a second, and the p99 on the way to a browser was
+// 9 ms instead of 14. A process that dies in between leaves as many more events to recognise.
+const (
+	ackDelay = 20 * time.Millisecond
+	ackMost  = maxAckPending / 4 // then they go at once: one partition alone is not to wait for its own
+)
 
 // acks acknowledges events. One that is lost is delivered again, recognised, and acknowledged again.
 type acks struct {
@@ -31,13 +34,13 @@ func (a *acks) add(ack ackReply) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting = append(a.waiting, ack)
-	if len(a.waiting) > 1 {
-		return
-	}
-	if a.timer == nil {
+	switch n := len(a.waiting); {
+	case n == 1 && a.timer == nil:
 		a.timer = time.AfterFunc(ackDelay, a.send)
-	} else {
+	case n == 1:
 		a.timer.Reset(ackDelay)
+	case n == ackMost:
+		a.timer.Reset(0)
 	}
 }
 

@@ -66,7 +66,12 @@ func (s *server) readers(ctx context.Context, o *options) (*loadgen.Fleet, error
 	return loadgen.Start(ctx, o.generators(s.targets, s.subprotocol, s.secret), o.procs, tabsProcess)
 }
 
-func tabsProcess(ctx context.Context) *exec.Cmd { return again(ctx, "tabs") }
+// tabsProcess is one that holds tabs. To the runtime its goroutine seems to go on and on (see loadgen's poller), and would be interrupted.
+func tabsProcess(ctx context.Context) *exec.Cmd {
+	cmd := again(ctx, "tabs")
+	cmd.Env = append(cmd.Env, "GODEBUG=asyncpreemptoff=1")
+	return cmd
+}
 
 // fill opens tabs as fast as it goes, until there are so many. What is sent then is not counted: the first event wakes pages and
 // makes buffers.
