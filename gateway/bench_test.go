@@ -106,7 +106,14 @@ func (b *bench) drain() {
 // later turns the loop n seconds further.
 func (b *bench) later(n int) {
 	for range n {
-		b.loop.second(b.loop.sec + 1)
+		b.second()
+	}
+}
+
+// second turns the loop a second further, to its end.
+func (b *bench) second() {
+	for b.loop.second(b.loop.sec + 1); b.loop.dueAt < len(b.loop.due); {
+		b.loop.remindPart()
 	}
 }
 
