@@ -120,11 +120,13 @@ func (h *house) logConfig(shard int) jetstream.StreamConfig {
 	}
 }
 
+// makeLog makes a shard of the log, also where it was deleted just now: NATS removes a stream's files behind its answer, and cannot make it again before.
 func (h *house) makeLog(shard int) {
 	h.t.Helper()
-	if _, err := h.js.CreateOrUpdateStream(context.Background(), h.logConfig(shard)); err != nil {
-		h.t.Fatal(err)
-	}
+	eventually(h.t, "the log is made", func() error {
+		_, err := h.js.CreateOrUpdateStream(context.Background(), h.logConfig(shard))
+		return err
+	})
 }
 
 // tell stores a Record and returns its sequence.

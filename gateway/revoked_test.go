@@ -17,9 +17,9 @@ import (
 
 func (h *house) ensureControl() {
 	h.t.Helper()
-	if err := fanout.EnsureControl(h.t.Context(), h.js, fanout.ControlConfig{MaxAge: time.Hour}); err != nil {
-		h.t.Fatal(err)
-	}
+	eventually(h.t, "the stream is made", func() error { // see makeLog
+		return fanout.EnsureControl(h.t.Context(), h.js, fanout.ControlConfig{MaxAge: time.Hour})
+	})
 }
 
 // issued is a token of the user that is so old.
