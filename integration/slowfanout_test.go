@@ -21,7 +21,10 @@ rules:
     data: '{"n": event.data.n}'
 `)
 	node := programs.Servers(t, 1)[0]
-	d := programs.Start(t, "fanout", house.Settings{"NATS_URL": node.URL, "ROLES": "fanout", "RULES": rules}).Ready()
+	d := programs.Start(t, "fanout", house.Settings{
+		"NATS_URL": node.URL, "ROLES": "fanout", "RULES": rules,
+		"MEMORY_LIMIT": fmt.Sprint(256 << 20), // without one, as much garbage would be let wait
+	}).Ready()
 	js := house.Connect(t, node.URL)
 	before := d.Metric("go_memstats_heap_inuse_bytes")
 	var list []string

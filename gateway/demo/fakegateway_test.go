@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,6 +46,8 @@ type fakeTab struct {
 	user  string
 	plain bool
 	conn  net.Conn
+
+	closed bool // our close frame is sent; guarded by fakeGateway.mu
 }
 
 // dialled is one attempt to connect.
@@ -177,6 +180,7 @@ func (g *fakeGateway) close(user string, code ws.StatusCode, reason string) {
 	defer g.mu.Unlock()
 	for _, tab := range g.tabs {
 		if user == "" || tab.user == user {
+			tab.closed = true
 			ws.WriteFrame(tab.conn, ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason))) // it may be gone already
 			tab.conn.Close()
 		}
@@ -189,11 +193,32 @@ func (g *fakeGateway) attempts() []dialled {
 	return slices.Clone(g.dialled)
 }
 
+// text reads the next text. A close frame is answered, unless it is the answer to ours: a second one is a failed connection to Chromium, 1006.
+func (g *fakeGateway) text(tab *fakeTab) ([]byte, error) {
+	for {
+		f, err := ws.ReadFrame(tab.conn)
+		if err != nil {
+			return nil, err
+		}
+		switch f = ws.UnmaskFrameInPlace(f); f.Header.OpCode {
+		case ws.OpText:
+			return f.Payload, nil
+		case ws.OpClose:
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if !tab.closed {
+				ws.WriteFrame(tab.conn, ws.NewCloseFrame(f.Payload))
+			}
+			return nil, io.EOF
+		}
+	}
+}
+
 // read answers HEALTH, and forgets the tab when its connection ends.
 func (g *fakeGateway) read(tab *fakeTab) {
 	defer g.wg.Done()
 	for {
-		text, _, err := wsutil.ReadClientData(tab.conn)
+		text, err := g.text(tab)
 		g.mu.Lock()
 		if err != nil {
 			tab.conn.Close()
