@@ -196,18 +196,23 @@ func (g *fakeGateway) attempts() []dialled {
 // text reads the next text. A close frame is answered, unless it is the answer to ours: a second one is a failed connection to Chromium, 1006.
 func (g *fakeGateway) text(tab *fakeTab) ([]byte, error) {
 	for {
-		f, err := ws.ReadFrame(tab.conn)
+		h, err := ws.ReadHeader(tab.conn)
 		if err != nil {
 			return nil, err
 		}
-		switch f = ws.UnmaskFrameInPlace(f); f.Header.OpCode {
+		payload := make([]byte, min(h.Length, 1<<16))
+		if _, err := io.ReadFull(tab.conn, payload); err != nil {
+			return nil, err
+		}
+		ws.Cipher(payload, h.Mask, 0)
+		switch h.OpCode {
 		case ws.OpText:
-			return f.Payload, nil
+			return payload, nil
 		case ws.OpClose:
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			if !tab.closed {
-				ws.WriteFrame(tab.conn, ws.NewCloseFrame(f.Payload))
+				ws.WriteFrame(tab.conn, ws.NewCloseFrame(payload))
 			}
 			return nil, io.EOF
 		}
