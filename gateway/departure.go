@@ -83,7 +83,7 @@ func (l *loop) goOn() {
 		return
 	}
 	l.departing = nil
-	l.poller.SetDeadline(time.Now().Add(time.Second))
+	l.rest()
 	if d.last != nil {
 		d.last()
 	}

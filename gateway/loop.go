@@ -35,7 +35,7 @@ type loop struct {
 	dueAt     int
 	duePart   int        // how many at a time
 	dueNext   time.Time  // when it is the next part's turn
-	secEnd    time.Time  // when to look at the clock again
+	secEnd    time.Time  // when the second is over
 	busy      []*Session // those that go on with catching up in this turn
 	departing *departure // nil: nobody is sent away
 	sec       uint32     // seconds since the gateway began
@@ -98,7 +98,8 @@ func (l *loop) run(ctx context.Context) error {
 	defer l.closeAll()
 	stop := context.AfterFunc(ctx, l.poller.Wake)
 	defer stop()
-	l.poller.SetDeadline(time.Now().Add(time.Second))
+	l.secEnd = time.Now().Add(time.Second)
+	l.rest()
 	for ctx.Err() == nil && !(l.stopping && l.open == 0) {
 		var err error
 		if l.events, err = l.poller.Wait(l.events); err != nil {
@@ -147,7 +148,6 @@ func (l *loop) second(sec uint32) {
 	now := time.Now()
 	l.alive.Store(now.Unix())
 	l.secEnd = now.Add(time.Second)
-	l.poller.SetDeadline(l.secEnd)
 	l.takePromise()
 	if l.paused && !l.stopping {
 		l.paused = l.poller.AddListener(l.listener, netpoll.Tag{}) != nil
@@ -174,12 +174,17 @@ func (l *loop) remindPart() {
 	for _, t := range part {
 		l.remind(t)
 	}
+	l.dueNext = time.Now().Add(time.Second / (dueParts + 1))
+	l.rest()
+}
+
+// rest is until the next part's turn, or the end of the second.
+func (l *loop) rest() {
+	until := l.secEnd
 	if l.dueAt < len(l.due) {
-		l.dueNext = time.Now().Add(time.Second / (dueParts + 1))
-		l.poller.SetDeadline(l.dueNext)
-	} else if len(part) < l.dueAt { // it was not the first
-		l.poller.SetDeadline(l.secEnd)
+		until = l.dueNext
 	}
+	l.poller.SetDeadline(until)
 }
 
 // remind is the wheel's: the time has come that something in this slot asked for.

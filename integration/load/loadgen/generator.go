@@ -28,11 +28,11 @@ type generator struct {
 	gen     uint32
 	buf     []byte
 	pong    []byte
-	begun   int    // tabs that were begun, without those that were dropped
-	away    []away // dropped tabs, the next to come back last
-	turned  []turned
-	opening int    // of these, the ones that are neither open nor failed
-	order   *order // to open tabs; nil: none
+	begun   int      // tabs that were begun, without those that were dropped
+	away    []away   // dropped tabs, the next to come back last
+	turned  []turned // those that are told to come later
+	opening int      // of these, the ones that are neither open nor failed
+	order   *order   // to open tabs; nil: none
 }
 
 // away is a tab that was dropped and may come back.
